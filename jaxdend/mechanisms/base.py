@@ -1,0 +1,141 @@
+"""What a membrane mechanism is: a current, and how its state moves.
+
+A mechanism is evaluated on the `k` compartments into which it was inserted. It never sees the
+tree, the solver or the time step of the voltage: it states its equations and nothing else.
+"""
+
+import abc
+import dataclasses
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike
+
+from jaxdend.rates import exprel
+
+Gates = dict[str, tuple[Array, Array]]
+States = dict[str, Array]
+
+
+def _leaf(value: ArrayLike | None) -> Array | None:
+    """A floating array leaf, so that a new number never recompiles; `None` stays `None`."""
+    if value is None or (isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.inexact)):
+        return value
+    try:
+        return jnp.asarray(value, dtype=jnp.result_type(float))
+    except TypeError:
+        return value  # a placeholder put there by a tree transformation
+
+
+def param(default: Any = dataclasses.MISSING, *, unit: str, doc: str = "") -> Any:
+    """Declare a mechanism parameter: an array leaf, scalar or `(k,)`, with its unit.
+
+    **Arguments:** `default` as a number (omit it for a required parameter, give `None` where "take
+    it from the ion" makes sense); `unit`, for example `"S/cm2"`; `doc`, one line.
+    """
+    return eqx.field(default=default, converter=_leaf, metadata={"unit": unit, "doc": doc})
+
+
+class Env(eqx.Module):
+    """What a mechanism sees of its surroundings, on its own `k` compartments.
+
+    `e`, `inside` and `outside` hold the ions that somebody in the cell declares in `reads`.
+    """
+
+    celsius: Array  # () °C
+    e: dict[str, Array]  # ion -> (k,) mV, Nernst potential at the concentrations below
+    inside: dict[str, Array]  # ion -> (k,) mM
+    outside: dict[str, Array]  # ion -> () or (k,) mM
+
+
+class AbstractMechanism(eqx.Module):
+    """Common ground of channels and ion pools: named states that relax in time.
+
+    Write `gates` (steady state and time constant of every state), or, for states that are not of
+    that form, `derivative` together with `initial`. The default `advance` is then exact for gates
+    at a frozen voltage, and exponential Rosenbrock–Euler, second order, for the others
+    (Hochbruck & Ostermann 2010, eq. 2.13, with a diagonal Jacobian by `jax.jvp`).
+    """
+
+    reads: ClassVar[tuple[str, ...]] = ()  # ions whose concentration or Nernst potential it needs
+
+    def gates(self, v: Array, env: Env) -> Gates:
+        """Steady state (1) and time constant (ms) of every gate at `v (k,)` mV."""
+        del v, env
+        return {}
+
+    def initial(self, v: Array, env: Env) -> States:
+        """The state at rest at `v (k,)` mV: the steady state of every gate."""
+        return {name: inf for name, (inf, _) in self.gates(v, env).items()}
+
+    def derivative(self, v: Array, x: States, env: Env) -> States:
+        """Time derivative of every state, 1/ms."""
+        return {name: (inf - x[name]) / tau for name, (inf, tau) in self.gates(v, env).items()}
+
+    def advance(self, v: Array, x: States, env: Env, h: Array) -> States:
+        """The states `h` ms later, at frozen `v (k,)` mV and surroundings."""
+        if type(self).derivative is AbstractMechanism.derivative:
+            return {
+                name: x[name] - (inf - x[name]) * jnp.expm1(-h / tau)
+                for name, (inf, tau) in self.gates(v, env).items()
+            }
+        return exponential_euler(lambda y: self.derivative(v, y, env), x, h)
+
+
+def exponential_euler(f: Any, x: States, h: Array) -> States:
+    """One exponential Rosenbrock–Euler step of `x' = f(x)` for elementwise states.
+
+    Each state's own slope is exact (`jax.jvp`); coupling between states is taken at the old values.
+    """
+    out = {}
+    for name in x:
+        value, slope = jax.jvp(
+            lambda xi, name=name: f({**x, name: xi})[name], (x[name],), (jnp.ones_like(x[name]),)
+        )
+        out[name] = x[name] + h * value * exprel(h * slope)
+    return out
+
+
+class AbstractChannel(AbstractMechanism):
+    """A current through the membrane. Subclass it, declare `param`s, write `current`.
+
+    ```python
+    class Kdr(AbstractChannel):
+        gbar: Array = param(0.01, unit="S/cm2")
+        ek: Array = param(-90.0, unit="mV")
+        ion = "k"
+
+        def gates(self, v, env):
+            return {"n": (1 / (1 + jnp.exp(-(v + 30) / 9)), 2 + 0 * v)}
+
+        def current(self, v, x, env):
+            return self.gbar * x["n"] ** 4 * (v - self.ek)
+    ```
+    """
+
+    ion: ClassVar[str | None] = None  # the ion that carries `current`, if it is one
+
+    @abc.abstractmethod
+    def current(self, v: Array, x: States, env: Env) -> Array | dict[str | None, Array]:
+        """Outward current density `(k,)` mA/cm² at `v (k,)` mV, or a dict ion -> current."""
+
+
+class AbstractPool(AbstractMechanism):
+    """A concentration inside the membrane, driven by the current of its ion.
+
+    Its state is the one entry `"inside"`, `(k,)` mM; its surroundings read it back through
+    `Env.inside` and `Env.e`.
+    """
+
+    ion: eqx.AbstractClassVar[str]
+    outside: eqx.AbstractVar[Array]  # () or (k,) mM
+
+    @abc.abstractmethod
+    def pool_derivative(self, inside: Array, current: Array) -> Array:
+        """d(inside)/dt in mM/ms from `inside (k,)` mM and its ion's `current (k,)` mA/cm²."""
+
+    @abc.abstractmethod
+    def start(self, v: Array) -> Array:
+        """The concentration at t = 0, `(k,)` mM."""
