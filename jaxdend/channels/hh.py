@@ -1,0 +1,43 @@
+"""The squid axon of Hodgkin and Huxley, as NEURON's built-in `hh`."""
+
+import jax.numpy as jnp
+from jax import Array
+
+from jaxdend.mechanisms.base import AbstractChannel, Env, Gates, States, param
+from jaxdend.rates import linoid, q10, sigmoid
+
+
+class HH(AbstractChannel):
+    """Sodium, potassium and leak current of the squid giant axon, with V = -65 mV at rest.
+
+    Source: Hodgkin & Huxley (1952) J Physiol 117:500, doi 10.1113/jphysiol.1952.sp004764. NEURON's
+    `hh` with `usetable_hh = 0`; rates are given at 6.3 °C and speed up threefold every 10 °C.
+
+    `i_na = gnabar m³ h (v - ena)`, `i_k = gkbar n⁴ (v - ek)`, `i_l = gl (v - el)`.
+    """
+
+    gnabar: Array = param(0.12, unit="S/cm2", doc="sodium conductance")
+    gkbar: Array = param(0.036, unit="S/cm2", doc="potassium conductance")
+    gl: Array = param(0.0003, unit="S/cm2", doc="leak conductance")
+    ena: Array = param(50.0, unit="mV", doc="sodium reversal potential")
+    ek: Array = param(-77.0, unit="mV", doc="potassium reversal potential")
+    el: Array = param(-54.3, unit="mV", doc="leak reversal potential")
+
+    def gates(self, v: Array, env: Env) -> Gates:
+        """Gates m, h, n: steady state (1) and time constant (ms)."""
+        q = q10(env.celsius, 6.3, 3.0)
+        rates = {
+            "m": (0.1 * linoid(v + 40.0, 10.0), 4.0 * jnp.exp(-(v + 65.0) / 18.0)),
+            "h": (0.07 * jnp.exp(-(v + 65.0) / 20.0), sigmoid((v + 35.0) / 10.0)),
+            "n": (0.01 * linoid(v + 55.0, 10.0), 0.125 * jnp.exp(-(v + 65.0) / 80.0)),
+        }
+        return {name: (a / (a + b), 1.0 / (q * (a + b))) for name, (a, b) in rates.items()}
+
+    def current(self, v: Array, x: States, env: Env) -> dict[str | None, Array]:
+        """Outward currents `(k,)` mA/cm² by ion; the leak is nobody's."""
+        del env
+        return {
+            "na": self.gnabar * x["m"] ** 3 * x["h"] * (v - self.ena),
+            "k": self.gkbar * x["n"] ** 4 * (v - self.ek),
+            None: self.gl * (v - self.el),
+        }
