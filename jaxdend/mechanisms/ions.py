@@ -18,16 +18,17 @@ class Ion:
     charge: int  # elementary charges
     inside: float  # mM
     outside: float  # mM
+    reversal: float  # mV, where no mechanism moves the concentrations
 
 
-# NEURON's concentrations; NEURON has no chloride, its pair gives -74 mV at 37 °C.
+# NEURON's defaults; NEURON has no chloride, its pair gives -74 mV at 37 °C.
 IONS = {
     ion.name: ion
     for ion in (
-        Ion("na", 1, 10.0, 140.0),
-        Ion("k", 1, 54.4, 2.5),
-        Ion("ca", 2, 5e-5, 2.0),
-        Ion("cl", -1, 8.0, 130.0),
+        Ion("na", 1, 10.0, 140.0, 50.0),
+        Ion("k", 1, 54.4, 2.5, -77.0),
+        Ion("ca", 2, 5e-5, 2.0, 132.4579341637009),
+        Ion("cl", -1, 8.0, 130.0, -74.0),
     )
 }
 
