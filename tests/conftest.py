@@ -1,0 +1,57 @@
+"""Shared settings and fixtures: float64, seeds, and where the data lie."""
+
+import os
+import random
+from pathlib import Path
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import jax
+import numpy as np
+import pytest
+from helpers import REFERENCE, bmtk_morphologies
+
+jax.config.update("jax_enable_x64", True)
+
+
+def pytest_report_header(config) -> list[str]:
+    del config
+    reference = f"found at {REFERENCE}" if REFERENCE.is_dir() else f"NOT FOUND at {REFERENCE}"
+    bmtk = bmtk_morphologies()
+    return [
+        f"reference data: {reference}",
+        f"bmtk morphologies: {bmtk or 'NOT FOUND: install jaxdend[examples]'}",
+        f"jax {jax.__version__} on {jax.default_backend()}, float64",
+    ]
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    """The same random numbers whichever tests run, and in whatever order."""
+    random.seed(0)
+    np.random.seed(0)
+
+
+@pytest.fixture(scope="session")
+def reference() -> Path:
+    """The folder of reference data measured in NEURON, which the project cannot redistribute."""
+    if not REFERENCE.is_dir():
+        pytest.skip(f"the reference data are not at {REFERENCE}")
+    return REFERENCE
+
+
+@pytest.fixture(scope="session")
+def bmtk_swc():
+    """Path of a bmtk reconstruction by name: `bmtk_swc("Rorb_325404214_m")`."""
+
+    def path(name: str) -> Path:
+        folder = bmtk_morphologies()
+        if folder is None:
+            pytest.skip("bmtk is not installed: pip install 'jaxdend[examples]'")
+        file = folder / f"{name}.swc"
+        if not file.is_file():
+            raise FileNotFoundError(f"bmtk ships no {file.name}; it has {sorted(folder.iterdir())}")
+        return file
+
+    return path
