@@ -79,6 +79,24 @@ def boltzmann(v: ArrayLike, half: ArrayLike, slope: ArrayLike) -> Array:
     return sigmoid((v - half) / slope)
 
 
+def from_rates(opening: Array, closing: Array, speed: ArrayLike = 1.0) -> tuple[Array, Array]:
+    """Steady state (1) and time constant (ms) of a gate with these rates (1/ms), `speed`-fold."""
+    tau = 1.0 / (opening + closing)
+    return opening * tau, tau / speed
+
+
+def barrier(x: ArrayLike, gamma: float | Array, rate: ArrayLike) -> tuple[Array, Array]:
+    """Steady state and time constant of a gate whose rates are exponentials of voltage.
+
+    `inf = 1 / (1 + exp(x))`, `tau = exp(gamma x) / (rate (1 + exp(x)))`: a charge that crosses an
+    energy barrier at the fraction `gamma` of the way (Borg-Graham 1991), `x = zeta (v - half) F/RT`
+    without unit, `rate` in 1/ms.
+    """
+    x = jnp.asarray(x)
+    inf = sigmoid(-x)
+    return inf, inf * jnp.exp(gamma * x) / rate
+
+
 def q10(celsius: ArrayLike, reference: ArrayLike, factor: ArrayLike) -> Array:
     """`factor ** ((celsius - reference) / 10)`: how much faster than at `reference` °C."""
     return jnp.asarray(factor ** ((celsius - reference) / 10.0))

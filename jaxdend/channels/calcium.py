@@ -4,6 +4,7 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
 from jaxdend.mechanisms.base import AbstractPool, param
 from jaxdend.units import F
@@ -28,6 +29,12 @@ class CalciumShell(AbstractPool):
     outside: Array = param(2.0, unit="mM", doc="concentration outside")
 
     ion: ClassVar[str] = "ca"
+
+    @classmethod
+    def destexhe(cls, **changes: ArrayLike) -> "CalciumShell":
+        """Published as `cad`: all calcium free, 5 ms, 2e-4 mM (Destexhe et al. 1994)."""
+        published = {"decay": 5.0, "gamma": 1.0, "minCai": 2e-4, "cai": 2e-4}
+        return cls(**{**published, **changes})
 
     def pool_derivative(self, inside: Array, current: Array) -> Array:
         """d(inside)/dt in mM/ms from `inside (k,)` mM and the calcium `current (k,)` mA/cm²."""

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxdend.mechanisms.base import AbstractChannel, Env, Gates, States, param
-from jaxdend.rates import linoid, q10, sigmoid
+from jaxdend.rates import from_rates, linoid, q10, sigmoid
 
 
 class HH(AbstractChannel):
@@ -26,12 +26,11 @@ class HH(AbstractChannel):
     def gates(self, v: Array, env: Env) -> Gates:
         """Gates m, h, n: steady state (1) and time constant (ms)."""
         q = q10(env.celsius, 6.3, 3.0)
-        rates = {
-            "m": (0.1 * linoid(v + 40.0, 10.0), 4.0 * jnp.exp(-(v + 65.0) / 18.0)),
-            "h": (0.07 * jnp.exp(-(v + 65.0) / 20.0), sigmoid((v + 35.0) / 10.0)),
-            "n": (0.01 * linoid(v + 55.0, 10.0), 0.125 * jnp.exp(-(v + 65.0) / 80.0)),
+        return {
+            "m": from_rates(0.1 * linoid(v + 40.0, 10.0), 4.0 * jnp.exp(-(v + 65.0) / 18.0), q),
+            "h": from_rates(0.07 * jnp.exp(-(v + 65.0) / 20.0), sigmoid((v + 35.0) / 10.0), q),
+            "n": from_rates(0.01 * linoid(v + 55.0, 10.0), 0.125 * jnp.exp(-(v + 65.0) / 80.0), q),
         }
-        return {name: (a / (a + b), 1.0 / (q * (a + b))) for name, (a, b) in rates.items()}
 
     def current(self, v: Array, x: States, env: Env) -> dict[str | None, Array]:
         """Outward currents `(k,)` mA/cm² by ion; the leak is nobody's."""

@@ -65,15 +65,15 @@ def ghk(
     return 1e-3 * charge * F * (inside * out - outside * back)
 
 
-def ghk_drive(
-    charge: ArrayLike, v: ArrayLike, inside: ArrayLike, outside: ArrayLike, celsius: ArrayLike
-) -> Array:
+def ghk_drive(v: ArrayLike, inside: ArrayLike, outside: ArrayLike, scale: ArrayLike) -> Array:
     """Goldman–Hodgkin–Katz driving force in mV, to multiply by a conductance density.
 
     `ghk` scaled so that its slope at very negative `v` is 1, as in the hippocampal calcium channels
-    of Migliore and colleagues. With `u = v z F / (R T)` it is
-    `(R T / z F) (inside / outside u / (1 - exp(-u)) - u / (exp(u) - 1))`.
+    of Migliore and colleagues. With `u = v / scale` it is
+    `scale (inside / outside u / (1 - exp(-u)) - u / (exp(u) - 1))`.
+
+    **Arguments:** `v` in mV; concentrations in mM; `scale = R T / (z F)` in mV (`thermal_voltage`,
+    or the rounded number of a publication); broadcast.
     """
-    scale = thermal_voltage(celsius, charge)
-    out, back = linoid_pair(v / scale, 1.0)
-    return scale * (inside / outside * out - back)
+    out, back = linoid_pair(v, scale)
+    return inside / outside * out - back
