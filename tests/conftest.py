@@ -10,6 +10,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import jax
 import numpy as np
 import pytest
+
 from helpers import REFERENCE, bmtk_morphologies
 
 jax.config.update("jax_enable_x64", True)

@@ -7,15 +7,15 @@ import pkgutil
 from pathlib import Path
 
 import pytest
-from helpers import ROOT
 
 import jaxdend
+from helpers import ROOT
 
 PACKAGE = ROOT / "jaxdend"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # A module imports only modules of its own or a lower layer. From layer 5 on, the modules of a layer
-# do not import one another, and only `cli` and `demo` import the edges of layer 6.
+# do not import one another; only `cli` and `demo` import the edges of layer 6.
 LAYERS = (
     {"units", "_types", "rates", "_errors", "_subset"},
     {"morphology"},
@@ -23,7 +23,7 @@ LAYERS = (
     {"cell", "regions", "stimuli", "synapses"},
     {"events", "dynamics", "solvers", "simulate", "rest", "traces", "spikes"},
     {"fitting", "sweep", "tasks", "emulator", "models"},
-    {"io", "plotting"},
+    {"io", "plotting", "config"},
     {"cli", "demo"},
 )
 SIDEWAYS = {("cli", "demo")}

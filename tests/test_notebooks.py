@@ -2,8 +2,9 @@
 
 import nbformat
 import pytest
-from helpers import ROOT
 from nbclient import NotebookClient
+
+from helpers import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 

@@ -5,6 +5,7 @@ import shutil
 
 import matplotlib.pyplot as plt
 import pytest
+
 from helpers import ROOT
 
 README = ROOT / "README.md"
