@@ -1,0 +1,33 @@
+"""Figures: traces, neurons in 2-D, dendrograms, filmstrips, movies, kymographs and fits.
+
+Every function takes plain arrays or the objects of this package, draws into `ax=` where it is
+given and otherwise into a new figure of one consistent style, and returns what it drew into.
+No global matplotlib setting is changed and no backend is forced.
+"""
+
+try:
+    import matplotlib as _matplotlib  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        'jaxdend.plotting needs matplotlib, which is an extra: pip install "jaxdend[plotting]"'
+    ) from error
+
+from jaxdend.plotting.dendrogram import plot_dendrogram
+from jaxdend.plotting.film import filmstrip, movie
+from jaxdend.plotting.fit import plot_fit
+from jaxdend.plotting.neuron import plot_neuron
+from jaxdend.plotting.style import COLORS, context, savefig
+from jaxdend.plotting.traces import kymograph, plot_traces
+
+__all__ = [
+    "COLORS",
+    "context",
+    "filmstrip",
+    "kymograph",
+    "movie",
+    "plot_dendrogram",
+    "plot_fit",
+    "plot_neuron",
+    "plot_traces",
+    "savefig",
+]
