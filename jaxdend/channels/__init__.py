@@ -6,44 +6,35 @@
 from collections.abc import Callable
 
 from jaxdend.channels.a_type import KA as KA
-from jaxdend.channels.ca1_calcium import CaLCA1 as CaLCA1
-from jaxdend.channels.ca1_calcium import CaNCA1 as CaNCA1
-from jaxdend.channels.ca1_calcium import CaPoirazi as CaPoirazi
-from jaxdend.channels.ca1_calcium import CaTCA1 as CaTCA1
+from jaxdend.channels.ca1_calcium import (
+    CaLCA1 as CaLCA1,
+    CaNCA1 as CaNCA1,
+    CaPoirazi as CaPoirazi,
+    CaTCA1 as CaTCA1,
+)
 from jaxdend.channels.ca1_sodium import NaCA1 as NaCA1
 from jaxdend.channels.calcium import CalciumShell as CalciumShell
-from jaxdend.channels.calcium_channels import CaHVA as CaHVA
-from jaxdend.channels.calcium_channels import CaLVA as CaLVA
-from jaxdend.channels.calcium_channels import CaTGHK as CaTGHK
-from jaxdend.channels.calcium_potassium import BK as BK
-from jaxdend.channels.calcium_potassium import SK as SK
-from jaxdend.channels.calcium_potassium import KAhp as KAhp
-from jaxdend.channels.calcium_potassium import SlowAhp as SlowAhp
-from jaxdend.channels.hcn import HCN as HCN
-from jaxdend.channels.hcn import Ih as Ih
-from jaxdend.channels.hcn import IhHuman as IhHuman
+from jaxdend.channels.calcium_channels import CaHVA as CaHVA, CaLVA as CaLVA, CaTGHK as CaTGHK
+from jaxdend.channels.calcium_potassium import BK as BK, SK as SK, KAhp as KAhp, SlowAhp as SlowAhp
+from jaxdend.channels.hcn import HCN as HCN, Ih as Ih, IhHuman as IhHuman
 from jaxdend.channels.hh import HH as HH
 from jaxdend.channels.leak import Leak as Leak
-from jaxdend.channels.m_current import Im as Im
-from jaxdend.channels.m_current import KmCA1 as KmCA1
-from jaxdend.channels.mainen import Ca as Ca
-from jaxdend.channels.mainen import CaT as CaT
-from jaxdend.channels.mainen import KCa as KCa
-from jaxdend.channels.mainen import Km as Km
-from jaxdend.channels.mainen import Kv as Kv
-from jaxdend.channels.mainen import Na as Na
-from jaxdend.channels.pospischil import PospischilK as PospischilK
-from jaxdend.channels.pospischil import PospischilM as PospischilM
-from jaxdend.channels.pospischil import PospischilNa as PospischilNa
-from jaxdend.channels.pospischil import PospischilT as PospischilT
-from jaxdend.channels.pospischil import pospischil as pospischil
-from jaxdend.channels.potassium import KdrCA1 as KdrCA1
-from jaxdend.channels.potassium import KPst as KPst
-from jaxdend.channels.potassium import KTst as KTst
-from jaxdend.channels.potassium import SKv3_1 as SKv3_1
-from jaxdend.channels.sodium import Nap as Nap
-from jaxdend.channels.sodium import NaTa as NaTa
-from jaxdend.channels.sodium import NaTs2 as NaTs2
+from jaxdend.channels.m_current import Im as Im, KmCA1 as KmCA1
+from jaxdend.channels.mainen import Ca as Ca, CaT as CaT, KCa as KCa, Km as Km, Kv as Kv, Na as Na
+from jaxdend.channels.pospischil import (
+    PospischilK as PospischilK,
+    PospischilM as PospischilM,
+    PospischilNa as PospischilNa,
+    PospischilT as PospischilT,
+    pospischil as pospischil,
+)
+from jaxdend.channels.potassium import (
+    KdrCA1 as KdrCA1,
+    KPst as KPst,
+    KTst as KTst,
+    SKv3_1 as SKv3_1,
+)
+from jaxdend.channels.sodium import Nap as Nap, NaTa as NaTa, NaTs2 as NaTs2
 from jaxdend.channels.traub import Traub as Traub
 from jaxdend.channels.wang_buzsaki import WangBuzsaki as WangBuzsaki
 from jaxdend.mechanisms.base import AbstractMechanism

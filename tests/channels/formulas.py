@@ -1,8 +1,8 @@
 """The published equations of every channel in plain float64 numpy, written out once more.
 
-`GATES[name](v, c, t)` gives gate -> (steady state, time constant) at voltage `v` mV, calcium `c` mM
-and temperature `t` °C; `CURRENT[name](v, x, c, t, e)` the outward current at states `x`, calcium `c`
-inside and 2 mM outside, calcium reversal `e` mV. Default parameters are written in as numbers.
+`GATES[name](v, c, t)` gives gate -> (steady state, time constant) at voltage `v` mV, calcium `c`
+mM and temperature `t` °C; `CURRENT[name](v, x, c, t, e)` the outward current at states `x`, calcium
+`c` inside and 2 mM outside, calcium reversal `e` mV. Default parameters are written in as numbers.
 """
 
 import numpy as np

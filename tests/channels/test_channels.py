@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from channels.formulas import CURRENT, GATES
 from jaxdend import channels
 from jaxdend.channels import CHANNELS, CalciumShell, CaT, Kv, Na, NaTa, Traub, pospischil

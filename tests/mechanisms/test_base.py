@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import Array
+
 from jaxdend.mechanisms.base import AbstractChannel, Env, exponential_euler, param
 
 V = jnp.linspace(-100.0, 40.0, 29)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from jaxdend.mechanisms.ions import IONS, ghk, ghk_drive, nernst, thermal_voltage
 from jaxdend.units import F, R
 
