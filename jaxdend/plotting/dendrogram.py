@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Colormap
+from matplotlib.ticker import MaxNLocator
 
 from jaxdend.plotting._paint import Sites, colorize, mark_sites
 from jaxdend.plotting._shape import SOMA, Layout, layout_of
@@ -77,4 +78,8 @@ def _name_axes(ax: Axes, kind: np.ndarray, layout: Layout) -> None:
     ax.tick_params(axis="x", length=0.0)
     ax.spines["bottom"].set_visible(False)
     ax.set_ylim(bottom=0.0 - 0.03 * ax.get_ylim()[1])
-    ax.set_ylabel("distance from soma (µm)" if layout.metric else "steps from the root")
+    if layout.metric:
+        ax.set_ylabel("distance from soma (µm)")
+    else:
+        ax.set_ylabel("steps from the root")
+        ax.yaxis.set_major_locator(MaxNLocator(integer=True))
