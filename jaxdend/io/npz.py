@@ -47,7 +47,7 @@ def load_traces(path: str | os.PathLike[str]) -> Traces:
     **Raises:** `FileNotFoundError`; `ValueError` for a file that is cut short or something else.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             header = json.loads(str(file["header"]))
             if header["format"] != _FORMAT:
                 raise ValueError(f"format {header['format']!r} instead of {_FORMAT!r}")
