@@ -81,7 +81,8 @@ def plot_neuron(
         return plot_dendrogram(cell, values, ax, label=label, cmap=cmap, vmin=vmin, vmax=vmax,
                                sites=sites, width=width, legend=legend)  # fmt: skip
     across, up = figure_size(shape, view)
-    with axes_or_new(ax, (across + 1.5, up + 0.35)) as axes:
+    beside = 1.5 if values is None else 1.1  # names of regions, or a colour bar
+    with axes_or_new(ax, (across + beside, up + 0.35)) as axes:
         parts = draw(axes, shape, view, width, anchor="W")
         colorize(axes, parts, shape.kind, values, label=label, cmap=cmap, vmin=vmin, vmax=vmax,
                  legend=legend)  # fmt: skip
