@@ -10,9 +10,9 @@ from typing import TypeVar
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.typing import ArrayLike
 
 T = TypeVar("T")
+Real = Array | float  # a number, or an array of them (NumPy arrays do too)
 
 # Bernoulli numbers B_2k/(2k)!, k = 1..7: (x/2) coth(x/2) = 1 + sum_k c_k x^2k, |x| < 2 pi.
 _SERIES = (
@@ -24,20 +24,21 @@ _SERIES = (
     -691 / 1307674368000,
     1 / 74724249600,
 )
-_SMALL = 0.5  # below it the series is used; its remainder there is 3e-18
+_SMALL = 0.5  # below it the series is used: remainder 3e-18, or 3e-9 with three terms
 
 
 def _split(u: Array) -> tuple[Array, Array, Array]:
     """Whether `|u|` is small; `(u/2) coth(u/2)` where it is; and `u` where it is not, else 1."""
     small = jnp.abs(u) < _SMALL
     square = jnp.where(small, u, 0.0) ** 2
+    terms = _SERIES if u.dtype == jnp.float64 else _SERIES[:3]
     even = jnp.zeros_like(u)
-    for c in reversed(_SERIES):
+    for c in reversed(terms):
         even = (even + c) * square
     return small, 1.0 + even, jnp.where(small, 1.0, u)
 
 
-def linoid_pair(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
+def linoid_pair(x: Real, y: Real) -> tuple[Array, Array]:
     """`linoid(x, y)` and `linoid(-x, y)` for the price of one exponential."""
     u = jnp.asarray(x / y)
     small, even, far = _split(u)
@@ -49,7 +50,7 @@ def linoid_pair(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     return y * up, y * down
 
 
-def linoid(x: ArrayLike, y: ArrayLike) -> Array:
+def linoid(x: Real, y: Real) -> Array:
     """`x / (1 - exp(-x / y))`, with its limit `y` at `x = 0`: the rate law of Hodgkin and Huxley.
 
     **Arguments:** `x` in mV, any shape; `y > 0` in mV, broadcast against it.
@@ -60,7 +61,7 @@ def linoid(x: ArrayLike, y: ArrayLike) -> Array:
     return linoid_pair(x, y)[0]
 
 
-def exprel(x: ArrayLike) -> Array:
+def exprel(x: Real) -> Array:
     """`(exp(x) - 1) / x`, with value 1 at 0. It overflows only where `exp(x)` itself does."""
     x = jnp.asarray(x)
     small, even, far = _split(x)
@@ -69,23 +70,23 @@ def exprel(x: ArrayLike) -> Array:
     )
 
 
-def sigmoid(x: ArrayLike) -> Array:
+def sigmoid(x: Real) -> Array:
     """`1 / (1 + exp(-x))`."""
     return lax.logistic(jnp.asarray(x))
 
 
-def boltzmann(v: ArrayLike, half: ArrayLike, slope: ArrayLike) -> Array:
+def boltzmann(v: Real, half: Real, slope: Real) -> Array:
     """`1 / (1 + exp(-(v - half) / slope))`, all in mV. A negative slope gives inactivation."""
     return sigmoid((v - half) / slope)
 
 
-def from_rates(opening: Array, closing: Array, speed: ArrayLike = 1.0) -> tuple[Array, Array]:
+def from_rates(opening: Array, closing: Array, speed: Real = 1.0) -> tuple[Array, Array]:
     """Steady state (1) and time constant (ms) of a gate with these rates (1/ms), `speed`-fold."""
     tau = 1.0 / (opening + closing)
     return opening * tau, tau / speed
 
 
-def barrier(x: ArrayLike, gamma: float | Array, rate: ArrayLike) -> tuple[Array, Array]:
+def barrier(x: Real, gamma: Real, rate: Real) -> tuple[Array, Array]:
     """Steady state and time constant of a gate whose rates are exponentials of voltage.
 
     `inf = 1 / (1 + exp(x))`, `tau = exp(gamma x) / (rate (1 + exp(x)))`: a charge that crosses an
@@ -97,7 +98,7 @@ def barrier(x: ArrayLike, gamma: float | Array, rate: ArrayLike) -> tuple[Array,
     return inf, inf * jnp.exp(gamma * x) / rate
 
 
-def q10(celsius: ArrayLike, reference: ArrayLike, factor: ArrayLike) -> Array:
+def q10(celsius: Real, reference: Real, factor: Real) -> Array:
     """`factor ** ((celsius - reference) / 10)`: how much faster than at `reference` °C."""
     return jnp.asarray(factor ** ((celsius - reference) / 10.0))
 

@@ -1,8 +1,9 @@
 """A-type potassium of CA1 pyramidal dendrites, proximal and distal."""
 
+from typing import Any
+
 import jax.numpy as jnp
 from jax import Array
-from jax.typing import ArrayLike
 
 from jaxdend.channels._constants import thermal_slope
 from jaxdend.mechanisms.base import AbstractChannel, Env, Gates, States, param
@@ -32,12 +33,12 @@ class KA(AbstractChannel):
     ion = "k"
 
     @classmethod
-    def proximal(cls, **changes: ArrayLike) -> "KA":
+    def proximal(cls, **changes: Any) -> "KA":
         """The channel within 100 µm of the soma: `kap`."""
         return cls(**changes)
 
     @classmethod
-    def distal(cls, **changes: ArrayLike) -> "KA":
+    def distal(cls, **changes: Any) -> "KA":
         """The channel beyond 100 µm, activated at lower voltages: `kad`."""
         published = {"vhalfn": -1.0, "zetan": -1.8, "gmn": 0.39, "a0n": 0.1, "nmin": 0.2}
         return cls(**{**published, **changes})

@@ -1,8 +1,9 @@
 """Calcium channels of CA1 pyramidal neurons: L, N and T type, R type and dendritic spikes."""
 
+from typing import Any
+
 import jax.numpy as jnp
 from jax import Array
-from jax.typing import ArrayLike
 
 from jaxdend.channels._constants import calcium_scale
 from jaxdend.mechanisms.base import AbstractChannel, Env, Gates, States, param
@@ -116,18 +117,18 @@ class CaPoirazi(AbstractChannel):
     reads = ("ca",)
 
     @classmethod
-    def r_type(cls, **changes: ArrayLike) -> "CaPoirazi":
+    def r_type(cls, **changes: Any) -> "CaPoirazi":
         """R type of the dendrites: `car`."""
         return cls(**changes)
 
     @classmethod
-    def r_type_soma(cls, **changes: ArrayLike) -> "CaPoirazi":
+    def r_type_soma(cls, **changes: Any) -> "CaPoirazi":
         """R type of the soma, slower and at lower voltages: `somacar`."""
         published = {"half_m": -60.0, "tau_m": 100.0, "half_h": -62.0}
         return cls(**{**published, **changes})
 
     @classmethod
-    def spike(cls, **changes: ArrayLike) -> "CaPoirazi":
+    def spike(cls, **changes: Any) -> "CaPoirazi":
         """High-threshold channel of the distal dendrites that carries calcium spikes: `calH`."""
         published = {"half_m": -37.0, "slope_m": 1.0, "tau_m": 3.6}
         published |= {"half_h": -41.0, "slope_h": 0.5, "tau_h": 29.0}

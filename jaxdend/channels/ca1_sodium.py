@@ -1,8 +1,9 @@
 """Sodium channel of CA1 pyramidal neurons, with slow inactivation in the dendrites."""
 
+from typing import Any
+
 import jax.numpy as jnp
 from jax import Array
-from jax.typing import ArrayLike
 
 from jaxdend.channels._constants import thermal_slope
 from jaxdend.mechanisms.base import AbstractChannel, Env, Gates, States, param
@@ -29,12 +30,12 @@ class NaCA1(AbstractChannel):
     ion = "na"
 
     @classmethod
-    def soma(cls, **changes: ArrayLike) -> "NaCA1":
+    def soma(cls, **changes: Any) -> "NaCA1":
         """Soma and axon: no slow inactivation."""
         return cls(**changes)
 
     @classmethod
-    def dendrite(cls, **changes: ArrayLike) -> "NaCA1":
+    def dendrite(cls, **changes: Any) -> "NaCA1":
         """Dendrites: half of the conductance inactivates slowly."""
         return cls(**{"ar": 0.5, **changes})
 

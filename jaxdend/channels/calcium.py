@@ -1,10 +1,9 @@
 """Calcium inside the membrane: a shell that fills with current and empties exponentially."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jax import Array
-from jax.typing import ArrayLike
 
 from jaxdend.mechanisms.base import AbstractPool, param
 from jaxdend.units import F
@@ -31,7 +30,7 @@ class CalciumShell(AbstractPool):
     ion: ClassVar[str] = "ca"
 
     @classmethod
-    def destexhe(cls, **changes: ArrayLike) -> "CalciumShell":
+    def destexhe(cls, **changes: Any) -> "CalciumShell":
         """Published as `cad`: all calcium free, 5 ms, 2e-4 mM (Destexhe et al. 1994)."""
         published = {"decay": 5.0, "gamma": 1.0, "minCai": 2e-4, "cai": 2e-4}
         return cls(**{**published, **changes})

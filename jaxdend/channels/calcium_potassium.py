@@ -1,8 +1,9 @@
 """Potassium channels that calcium opens: SK, BK and the slow after-hyperpolarisations."""
 
+from typing import Any
+
 import jax.numpy as jnp
 from jax import Array
-from jax.typing import ArrayLike
 
 from jaxdend.mechanisms.base import AbstractChannel, Env, Gates, States, param
 from jaxdend.rates import from_rates, q10, sigmoid
@@ -52,12 +53,12 @@ class BK(AbstractChannel):
     reads = ("ca",)
 
     @classmethod
-    def migliore(cls, **changes: ArrayLike) -> "BK":
+    def migliore(cls, **changes: Any) -> "BK":
         """The set of `cagk` in Shah et al. (2008) PNAS 105:7869, ModelDB 112546; the defaults."""
         return cls(**changes)
 
     @classmethod
-    def poirazi(cls, **changes: ArrayLike) -> "BK":
+    def poirazi(cls, **changes: Any) -> "BK":
         """`mykca`, a medium AHP: Poirazi, Brannon & Mel (2003) Neuron 37:977, ModelDB 20212."""
         published = {"abar": 0.48, "bbar": 0.28, "k1": 0.18, "k2": 0.011}
         return cls(**{**published, **changes})

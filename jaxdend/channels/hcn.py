@@ -1,8 +1,9 @@
 """Hyperpolarisation-activated cation channels: the h current, `i = gbar m (v - e)`."""
 
+from typing import Any
+
 import jax.numpy as jnp
 from jax import Array
-from jax.typing import ArrayLike
 
 from jaxdend.mechanisms.base import AbstractChannel, Env, Gates, States, param
 from jaxdend.rates import barrier, boltzmann, from_rates, linoid, q10
@@ -65,12 +66,12 @@ class HCN(AbstractChannel):
     vhalfl: Array = param(-73.0, unit="mV", doc="half activation")
 
     @classmethod
-    def proximal(cls, **changes: ArrayLike) -> "HCN":
+    def proximal(cls, **changes: Any) -> "HCN":
         """The channel within 100 µm of the soma."""
         return cls(**changes)
 
     @classmethod
-    def distal(cls, **changes: ArrayLike) -> "HCN":
+    def distal(cls, **changes: Any) -> "HCN":
         """The channel beyond 100 µm: activated 8 mV lower."""
         return cls(**{"vhalfl": -81.0, **changes})
 

@@ -4,6 +4,8 @@ Pospischil et al. (2008) Biol Cybern 99:427, ModelDB 123623. All at 36 °C there
 current of that paper is `CaHVA`.
 """
 
+from typing import Any
+
 import jax.numpy as jnp
 from jax import Array
 
@@ -112,7 +114,7 @@ class PospischilT(AbstractChannel):
         return self.gbar * m**2 * x["h"] * (v - env.e["ca"])
 
 
-def _cell(leak: float, *, k: float = 0.005, m: float = 0.0, **calcium: float) -> dict[str, float]:
+def _cell(leak: float, *, k: float = 0.005, m: float = 0.0, **calcium: float) -> dict[str, Any]:
     return {"leak": leak, "k": k, "m": m, **calcium}
 
 
@@ -137,7 +139,7 @@ def pospischil(kind: str) -> tuple[AbstractMechanism, ...]:
     if kind not in _CELLS:
         raise ValueError(f"pospischil: kind must be one of {', '.join(_CELLS)}; got {kind!r}.")
     g = _CELLS[kind]
-    found = [Leak(g["leak"], -70.0), PospischilNa(), PospischilK(g["k"])]
+    found: list[AbstractMechanism] = [Leak(g["leak"]), PospischilNa(), PospischilK(g["k"])]
     if g["m"]:
         found.append(PospischilM(g["m"]))
     if "l" in g:

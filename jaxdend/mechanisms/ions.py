@@ -4,9 +4,8 @@ import dataclasses
 
 import jax.numpy as jnp
 from jax import Array
-from jax.typing import ArrayLike
 
-from jaxdend.rates import linoid_pair
+from jaxdend.rates import Real, linoid_pair
 from jaxdend.units import ZERO_CELSIUS, F, R
 
 
@@ -33,12 +32,12 @@ IONS = {
 }
 
 
-def thermal_voltage(celsius: ArrayLike, charge: ArrayLike = 1) -> Array:
+def thermal_voltage(celsius: Real, charge: Real = 1) -> Array:
     """`R T / (z F)` in mV: 25.3 mV at 20 °C for a single charge."""
     return jnp.asarray(1e3 * R / F * (celsius + ZERO_CELSIUS) / charge)
 
 
-def nernst(charge: ArrayLike, inside: ArrayLike, outside: ArrayLike, celsius: ArrayLike) -> Array:
+def nernst(charge: Real, inside: Real, outside: Real, celsius: Real) -> Array:
     """Reversal potential `R T / (z F) ln(outside / inside)` in mV.
 
     **Arguments:** `charge` in elementary charges, signed; `inside`, `outside` in mM, broadcast;
@@ -51,9 +50,7 @@ def nernst(charge: ArrayLike, inside: ArrayLike, outside: ArrayLike, celsius: Ar
     return jnp.where(no_inside, 1e6, jnp.where(no_outside, -1e6, e))
 
 
-def ghk(
-    charge: ArrayLike, v: ArrayLike, inside: ArrayLike, outside: ArrayLike, celsius: ArrayLike
-) -> Array:
+def ghk(charge: Real, v: Real, inside: Real, outside: Real, celsius: Real) -> Array:
     """Goldman–Hodgkin–Katz current per permeability, outward positive, safe at `v = 0`.
 
     Multiply by a permeability in cm/s to get mA/cm². With `u = v z F / (R T)` it is
@@ -65,7 +62,7 @@ def ghk(
     return 1e-3 * charge * F * (inside * out - outside * back)
 
 
-def ghk_drive(v: ArrayLike, inside: ArrayLike, outside: ArrayLike, scale: ArrayLike) -> Array:
+def ghk_drive(v: Real, inside: Real, outside: Real, scale: Real) -> Array:
     """Goldman–Hodgkin–Katz driving force in mV, to multiply by a conductance density.
 
     `ghk` scaled so that its slope at very negative `v` is 1, as in the hippocampal calcium channels
