@@ -1,0 +1,27 @@
+"""Fit a model's parameters to recordings: a parameter space, trace losses, a gradient loop."""
+
+from jaxdend.fitting._fit import default_optimizer, fit
+from jaxdend.fitting._losses import (
+    mse,
+    smoothed_mse,
+    soft_dtw,
+    soft_spikes,
+    van_rossum,
+    window_loss,
+)
+from jaxdend.fitting._result import FitResult
+from jaxdend.fitting._space import Parameter, ParameterSpace
+
+__all__ = [
+    "FitResult",
+    "Parameter",
+    "ParameterSpace",
+    "default_optimizer",
+    "fit",
+    "mse",
+    "smoothed_mse",
+    "soft_dtw",
+    "soft_spikes",
+    "van_rossum",
+    "window_loss",
+]

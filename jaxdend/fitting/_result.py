@@ -1,0 +1,191 @@
+"""What a fit leaves behind: every start's path, the best parameters, and how to go on."""
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import ArrayLike
+
+from jaxdend.fitting._space import Parameter, ParameterSpace
+
+_FORMAT = "jaxdend-fit-1"
+_ARRAYS = ("losses", "vectors", "failures", "interrupted", "seconds")
+
+
+@dataclass(frozen=True, eq=False)
+class FitResult:
+    """The history and the best parameters of a fit of `s` starts after `k` steps (host arrays).
+
+    Row `i` of `losses` was measured at row `i` of `vectors`. A loss that was not finite is kept
+    as it was: NaN or infinite.
+    """
+
+    space: ParameterSpace
+    losses: np.ndarray  # (k, s) loss at every step
+    vectors: np.ndarray  # (k, s, p) unconstrained parameters at every step
+    failures: np.ndarray  # (s,) steps whose loss or gradient was not finite
+    state: tuple[np.ndarray, ...]  # where the loop stands: what `fit(resume=...)` continues from
+    interrupted: bool = False  # stopped before its last step, by Ctrl-C or by the callback
+    seconds: float = 0.0  # s, wall time, compilation included, summed over resumed parts
+
+    @property
+    def steps(self) -> int:
+        """How many steps were taken."""
+        return self.losses.shape[0]
+
+    @property
+    def best_losses(self) -> np.ndarray:
+        """The least loss of every start, `(s,)`; infinite for one that never was finite."""
+        return np.where(np.isfinite(self.losses), self.losses, np.inf).min(axis=0)
+
+    @property
+    def best_vectors(self) -> np.ndarray:
+        """The vector at every start's least loss, `(s, p)`."""
+        at = np.where(np.isfinite(self.losses), self.losses, np.inf).argmin(axis=0)
+        return self.vectors[at, np.arange(at.size)]
+
+    @property
+    def best_start(self) -> int:
+        """The start with the least loss."""
+        return int(self.best_losses.argmin())
+
+    @property
+    def loss(self) -> float:
+        """The least loss of all."""
+        return float(self.best_losses.min())
+
+    @property
+    def params(self) -> dict[str, np.ndarray]:
+        """The best parameters of all, name -> `shape`, in the parameters' units."""
+        return self._values(self.best_vectors[self.best_start])
+
+    @property
+    def all_params(self) -> dict[str, np.ndarray]:
+        """The best parameters of every start, name -> `(s, *shape)`."""
+        return self._values(self.best_vectors)
+
+    @property
+    def start_params(self) -> dict[str, np.ndarray]:
+        """Where every start began, name -> `(s, *shape)`."""
+        return self._values(self.vectors[0])
+
+    @property
+    def history(self) -> dict[str, np.ndarray]:
+        """The parameters at every step, name -> `(k, s, *shape)`."""
+        return self._values(self.vectors)
+
+    def errors(self, true: Mapping[str, ArrayLike]) -> np.ndarray:
+        """Relative error of every start's best parameters against known ones, `(s, p)`.
+
+        `|fitted - true| / |true|`; against a true value of 0, the fraction of the range.
+        """
+        fitted, truth = self._flat(self.all_params), self._true(true)
+        width = np.concatenate([np.full(p.size, p.high - p.low) for p in self._entries()])
+        return np.abs(fitted - truth) / np.where(truth == 0, width, np.abs(truth))
+
+    def recovered(self, true: Mapping[str, ArrayLike], tolerance: float = 0.05) -> np.ndarray:
+        """Which starts found every parameter within a relative `tolerance`, bool `(s,)`."""
+        return np.all(self.errors(true) <= tolerance, axis=1)
+
+    def table(self, true: Mapping[str, ArrayLike] | None = None) -> list[dict[str, Any]]:
+        """One row for each of the p components, of the best start.
+
+        **Returns:** dicts with `parameter`, `unit`, `low`, `high`, `start`, `fitted`, and with
+        known `true` parameters also `true`, `error` (relative) and `within_5_percent` (how many
+        starts found this component to 5 %).
+        """
+        best = self.best_start
+        start, fitted = self._flat(self.start_params)[best], self._flat(self.all_params)[best]
+        entries = [p for p in self._entries() for _ in range(p.size)]
+        rows: list[dict[str, Any]] = [
+            {"parameter": label, "unit": p.unit, "low": p.low, "high": p.high}
+            | {"start": float(start[i]), "fitted": float(fitted[i])}
+            for i, (label, p) in enumerate(zip(self.space.labels, entries, strict=True))
+        ]
+        if true is not None:
+            truth, errors = self._true(true), self.errors(true)
+            for i, row in enumerate(rows):
+                row["true"], row["error"] = float(truth[i]), float(errors[best, i])
+                row["within_5_percent"] = int((errors[:, i] <= 0.05).sum())
+        return rows
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write everything to one `.npz` file, whole or not at all; no pickle inside.
+
+        **Returns:** the path written (`.npz` is appended where it is missing).
+        """
+        path = Path(path)
+        path = path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
+        space = [{"name": name} | asdict(self.space[name]) for name in self.space]
+        header = json.dumps({"format": _FORMAT, "space": space, "state": len(self.state)})
+        arrays: dict[str, Any] = {name: np.asarray(getattr(self, name)) for name in _ARRAYS}
+        arrays |= {f"state_{i}": leaf for i, leaf in enumerate(self.state)}
+        part = path.with_name(path.name + ".part")
+        with part.open("wb") as file:
+            np.savez_compressed(file, header=np.array(header), **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+        return path
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "FitResult":
+        """Read a file that `save` wrote.
+
+        **Raises:** `FileNotFoundError`; `ValueError` for a file that is cut short, is something
+        else, or was written by another version of the format.
+        """
+        try:
+            with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+                header = json.loads(str(file["header"]))
+                if header["format"] != _FORMAT:
+                    raise ValueError(f"format {header['format']!r} instead of {_FORMAT!r}")
+                data = {name: file[name] for name in _ARRAYS}
+                state = tuple(file[f"state_{i}"] for i in range(header["state"]))
+            space = {
+                entry.pop("name"): Parameter(**entry | {"shape": tuple(entry["shape"])})
+                for entry in header["space"]
+            }
+        except FileNotFoundError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError, EOFError, OSError) as error:
+            raise ValueError(f"{path} is not a complete fit file: {error}") from error
+        except zipfile.BadZipFile as error:
+            raise ValueError(f"{path} is not a complete fit file: {error}") from error
+        return cls(
+            space=ParameterSpace(space),
+            losses=data["losses"],
+            vectors=data["vectors"],
+            failures=data["failures"],
+            state=state,
+            interrupted=bool(data["interrupted"]),
+            seconds=float(data["seconds"]),
+        )
+
+    def _values(self, vectors: np.ndarray) -> dict[str, np.ndarray]:
+        return {name: np.asarray(x) for name, x in self.space.to_dict(vectors).items()}
+
+    def _entries(self) -> list[Parameter]:
+        return [self.space[name] for name in self.space]
+
+    def _flat(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Named values `(s, *shape)` side by side, `(s, p)`."""
+        starts = self.losses.shape[1]
+        return np.concatenate([values[n].reshape(starts, -1) for n in self.space.names], axis=1)
+
+    def _true(self, true: Mapping[str, ArrayLike]) -> np.ndarray:
+        """Known parameters as `(p,)`; those outside the bounds are allowed."""
+        missing = [name for name in self.space.names if name not in true]
+        if missing:
+            raise ValueError(f"the true parameters lack {', '.join(missing)}")
+        return np.concatenate(
+            [
+                np.broadcast_to(np.asarray(true[name], float), self.space[name].shape).ravel()
+                for name in self.space.names
+            ]
+        )
