@@ -1,0 +1,119 @@
+"""What the fields of inputs share: conversion to array leaves, and checks that name the field.
+
+Shapes and dtypes are always checked; numbers only where they are known, not under `jit` or `vmap`.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array
+
+from jaxdend._subset import is_concrete
+
+Shape = tuple[int, ...]
+
+_RULES: dict[str, tuple[Callable[[np.ndarray], np.ndarray], str]] = {
+    "finite": (np.isfinite, "finite numbers"),
+    "nonnegative": (lambda x: np.isfinite(x) & (x >= 0), "finite numbers >= 0"),
+    "positive": (lambda x: np.isfinite(x) & (x > 0), "finite numbers > 0"),
+    "count": (
+        lambda x: np.isfinite(x) & (x >= 1) & (x == np.round(x)),
+        "whole numbers >= 1",
+    ),
+    "times": (lambda x: x > -np.inf, "times in ms, or inf for no event"),
+}
+
+
+def as_leaf(value: ArrayLike) -> Array:
+    """A floating array leaf, so that a new number never recompiles.
+
+    What is no number comes back unchanged, for `check_fields` to name the field it was given to.
+    """
+    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.inexact):
+        return value
+    try:
+        return jnp.asarray(value, dtype=jnp.result_type(float))
+    except (TypeError, ValueError):
+        return value  # type: ignore[return-value]
+
+
+def as_row(value: ArrayLike) -> Array:
+    """As `as_leaf`, with a number turned into an array of shape `(1,)`."""
+    leaf = as_leaf(value)
+    return leaf[None] if isinstance(leaf, jax.Array) and leaf.ndim == 0 else leaf
+
+
+def as_sites(value: ArrayLike) -> Array:
+    """Compartment numbers `(k,)` from an int or ints.
+
+    **Raises:** `ValueError` for anything that is not whole numbers in a scalar or `(k,)`.
+    """
+    expected = "site: expected a compartment number or (k,) of them, as cell.locate(...) gives"
+    try:
+        sites = value if isinstance(value, jax.Array) else np.asarray(value)
+    except ValueError:
+        raise ValueError(f"{expected}; got {value!r}.") from None
+    if not jnp.issubdtype(sites.dtype, jnp.integer):
+        raise ValueError(f"{expected}; got {value!r} of dtype {sites.dtype}.")
+    if sites.ndim > 1:
+        raise ValueError(f"{expected}; got shape {sites.shape}. For batches use jax.vmap.")
+    if is_concrete(sites) and np.any(np.asarray(sites) < 0):
+        raise ValueError(f"{expected}, which count from 0; got {value!r}.")
+    return jnp.atleast_1d(jnp.asarray(sites, dtype=jnp.result_type(int)))
+
+
+def check_fields(owner: Any, **rules: str) -> None:
+    """Refuse fields of `owner` that are not a number or `(k,)`, or that break their rule.
+
+    **Arguments:** `owner`, with `site (k,)`; per field one of `"finite"`, `"nonnegative"`,
+    `"positive"`, `"count"`.
+    **Raises:** `ValueError` that names class, field, what was expected and what came.
+    """
+    k = owner.site.shape[0]
+    for field, rule in rules.items():
+        check_field(owner, field, rule, [(), (k,)])
+
+
+def check_field(owner: Any, field: str, rule: str, shapes: list[Shape]) -> None:
+    """Refuse `owner.field` unless its shape is one of `shapes` and its numbers obey `rule`."""
+    check_array(f"{type(owner).__name__}.{field}", getattr(owner, field), rule, shapes)
+
+
+def check_array(name: str, value: Any, rule: str, shapes: list[Shape]) -> None:
+    """Refuse `value`, called `name`, unless its shape is one of `shapes` and it obeys `rule`."""
+    if not isinstance(value, jax.Array):
+        raise ValueError(f"{name}: expected a number or an array of numbers; got {value!r}.")
+    if value.shape not in shapes:
+        known = " or ".join(str(s) for s in dict.fromkeys(shapes))
+        raise ValueError(
+            f"{name}: expected shape {known}; got {value.shape}. Per-site values need one entry "
+            "for each site."
+        )
+    if is_concrete(value):
+        allowed, words = _RULES[rule]
+        numbers = np.asarray(value)
+        bad = ~allowed(numbers)
+        if bad.any():
+            entry = np.unravel_index(int(np.argmax(bad)), bad.shape)
+            place = f" at {tuple(int(i) for i in entry)}" if bad.ndim else ""
+            raise ValueError(f"{name}: expected {words}; got {numbers[entry]:g}{place}.")
+
+
+def check_order(owner: Any, low: str, high: str, why: str, *, strict: bool = False) -> None:
+    """Refuse `owner.low > owner.high`, or with `strict` `>=`, where both numbers are known."""
+    below, above = getattr(owner, low), getattr(owner, high)
+    if not is_concrete(below, above):
+        return
+    below, above = np.broadcast_arrays(np.asarray(below), np.asarray(above))
+    bad = below >= above if strict else below > above
+    if bad.any():
+        i = np.unravel_index(int(np.argmax(bad)), bad.shape)
+        sign = "<" if strict else "<="
+        raise ValueError(
+            f"{type(owner).__name__}: expected {low} {sign} {high}, else {why}; "
+            f"got {low} {below[i]:g} and {high} {above[i]:g}."
+        )

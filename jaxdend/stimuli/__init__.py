@@ -1,0 +1,17 @@
+"""Current and voltage applied through electrodes."""
+
+from jaxdend.stimuli.base import AbstractStimulus
+from jaxdend.stimuli.clamp import VoltageClamp
+from jaxdend.stimuli.shapes import PulseTrain, Ramp, Sine, Step
+from jaxdend.stimuli.waveform import Noise, Waveform
+
+__all__ = [
+    "AbstractStimulus",
+    "Noise",
+    "PulseTrain",
+    "Ramp",
+    "Sine",
+    "Step",
+    "VoltageClamp",
+    "Waveform",
+]
