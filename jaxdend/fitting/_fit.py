@@ -101,18 +101,7 @@ def fit(
     run = _compile(loss, space, inner, chunk)
     clock = time.perf_counter()
     state, log, interrupted = _loop(run, state, steps, chunk, progress, callback)
-    taken = int(state.step) - (0 if resume is None else resume.steps)
-    losses = np.concatenate([a for a, _ in log])[:taken]
-    vectors = np.concatenate([b for _, b in log])[:taken]
-    result = FitResult(
-        space=space,
-        losses=losses if resume is None else np.concatenate([resume.losses, losses]),
-        vectors=vectors if resume is None else np.concatenate([resume.vectors, vectors]),
-        failures=np.asarray(state.failures),
-        state=tuple(np.asarray(leaf) for leaf in jax.tree.leaves(state)),
-        interrupted=interrupted,
-        seconds=time.perf_counter() - clock + (0.0 if resume is None else resume.seconds),
-    )
+    result = _gather(space, state, log, interrupted, time.perf_counter() - clock, resume)
     _report(result)
     return result
 
@@ -273,6 +262,32 @@ def _loop(
                 raise
             return state, log, True
     return state, log, False
+
+
+def _gather(
+    space: ParameterSpace,
+    state: _State,
+    log: list[tuple[np.ndarray, np.ndarray]],
+    interrupted: bool,
+    seconds: float,
+    resume: FitResult | None,
+) -> FitResult:
+    """The result of this part of the fit, behind that of the part before."""
+    taken = int(state.step) - (0 if resume is None else resume.steps)
+    losses, vectors = (np.concatenate(rows)[:taken] for rows in zip(*log, strict=True))
+    if resume is not None:
+        losses = np.concatenate([resume.losses, losses])
+        vectors = np.concatenate([resume.vectors, vectors])
+        seconds += resume.seconds
+    return FitResult(
+        space=space,
+        losses=losses,
+        vectors=vectors,
+        failures=np.asarray(state.failures),
+        state=tuple(np.asarray(leaf) for leaf in jax.tree.leaves(state)),
+        interrupted=interrupted,
+        seconds=seconds,
+    )
 
 
 def _report(result: FitResult) -> None:
