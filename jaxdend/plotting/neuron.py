@@ -17,8 +17,7 @@ from jaxdend.plotting.dendrogram import plot_dendrogram
 from jaxdend.plotting.style import INK, axes_or_new, figure_of
 from jaxdend.plotting.traces import nice_length
 
-POINTS_PER_UM = 0.9  # line width per diameter, within the limits below
-THINNEST, THICKEST = 0.6, 6.0  # points
+HAIRLINE = 0.5  # points, added to every diameter so that the thinnest branch is seen
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def plot_neuron(
     scale_bar: bool = True,
     legend: bool = True,
 ) -> Axes:
-    """The neuron to scale, line width growing with diameter, the soma as a disc of equal area.
+    """The neuron to scale, its soma as a disc of equal area.
 
     A cell without coordinates is drawn by `plot_dendrogram` instead.
 
@@ -71,8 +70,8 @@ def plot_neuron(
     booleans are highlighted, `None` colours by region; NaN is grey. `plane`, the axes to the right
     and up, `"xy"`, `"xz"`, …, with a minus to flip one (`"x-y"`). `vmin`, `vmax`, ends of the
     colour scale. `sites`, compartments to mark: `{"soma": 0, "synapses": [31, 40]}`, or just
-    numbers. `width`, a factor on line widths. `scale_bar` in µm; `legend`, the colour bar or the
-    names of the regions.
+    numbers. `width`, a factor on line widths, which are diameters to scale plus a hairline.
+    `scale_bar` in µm; `legend`, the colour bar or the names of the regions.
 
     **Returns:** the axes. **Raises:** `ValueError` for values or sites that do not fit the cell.
     """
@@ -99,7 +98,13 @@ def draw(ax: Axes, shape: Shape, view: Plane, width: float, anchor: str) -> Part
     `anchor` is the side at which the tree keeps within its box: there, titles ("N") or legends
     ("W", to the right of it) find the room that the layout makes for them.
     """
-    widths = np.clip(POINTS_PER_UM * shape.diameter, THINNEST, THICKEST) * width
+    low, high = bounds(shape, view)
+    margin = 0.02 * float(np.max(high - low))
+    ax.set_xlim(low[0] - margin, high[0] + margin)
+    ax.set_ylim(low[1] - margin, high[1] + margin)
+    ax.set_aspect("equal", anchor=anchor)
+    ax.axis("off")
+    widths = (HAIRLINE + shape.diameter / _inches(ax, 1 / 72)) * width
     lines = LineCollection(
         list(view.project(shape.lines)), linewidths=widths, capstyle="round", zorder=1
     )
@@ -110,12 +115,6 @@ def draw(ax: Axes, shape: Shape, view: Plane, width: float, anchor: str) -> Part
     )  # fmt: skip
     ax.add_collection(lines)
     ax.add_collection(discs)
-    low, high = bounds(shape, view)
-    margin = 0.02 * float(np.max(high - low))
-    ax.set_xlim(low[0] - margin, high[0] + margin)
-    ax.set_ylim(low[1] - margin, high[1] + margin)
-    ax.set_aspect("equal", anchor=anchor)
-    ax.axis("off")
     return ((lines, shape.owner), (discs, shape.inside))
 
 
