@@ -107,13 +107,15 @@ def _measure(morph: Morphology, count: np.ndarray) -> _Pieces:
     A jump of the diameter on a cut belongs to the half before it, as in NEURON.
     """
     owner, arc, points = morph.section_of_point, morph.arc, morph.points.astype(float)
-    base = np.cumsum(morph.lengths + 1.0) - morph.lengths - 1.0  # keeps sections apart in a search
     section = np.repeat(np.arange(len(count)), 2 * count)
     k = np.arange(len(section)) - np.repeat(np.cumsum(2 * count) - 2 * count, 2 * count)
     step = (morph.lengths / count)[section]
     cut = (k // 2) * step + step / 2 + np.where(k % 2 == 1, step / 2, 0.0)  # end of each half
-    after = np.searchsorted(arc + base[owner], cut + base[section], side="right")
-    after = np.minimum(after, morph.offsets[section + 1] - 1)
+    arcs, cuts = np.split(arc, morph.offsets[1:-1]), np.split(cut, np.cumsum(2 * count)[:-1])
+    after = np.concatenate(
+        [np.searchsorted(a, c, side="right") for a, c in zip(arcs, cuts, strict=True)]
+    )
+    after = np.minimum(after + morph.offsets[section], morph.offsets[section + 1] - 1)
     before = after - 1
     span = arc[after] - arc[before]
     part = np.where(span > 0, (cut - arc[before]) / np.where(span > 0, span, 1.0), 1.0)

@@ -57,12 +57,12 @@ def contour_to_stack(contour: np.ndarray) -> np.ndarray:
 
 def _advancing(along: np.ndarray, across: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Drop, from the far end backwards, points that do not lie beyond the one before."""
-    along, across = along.tolist(), across.tolist()  # pyright: ignore
-    j = len(along) - 1
+    d, r = along.tolist(), across.tolist()
+    j = len(d) - 1
     while j > 0:
-        if along[j] <= along[j - 1]:
-            del along[j], across[j]  # pyright: ignore
-            j = min(j, len(along) - 1)
+        if d[j] <= d[j - 1]:
+            del d[j], r[j]
+            j = min(j, len(d) - 1)
         else:
             j -= 1
-    return np.array(along), np.array(across)
+    return np.array(d), np.array(r)

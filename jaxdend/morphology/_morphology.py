@@ -61,8 +61,7 @@ class Morphology:
         step = np.zeros(len(self.points))
         step[1:] = np.linalg.norm(np.diff(self.points[:, :3], axis=0).astype(float), axis=1)
         step[self.offsets[:-1]] = 0.0
-        total = np.cumsum(step)
-        return total - total[self.offsets[:-1]][self.section_of_point]
+        return np.concatenate([np.cumsum(own) for own in np.split(step, self.offsets[1:-1])])
 
     @property
     def lengths(self) -> np.ndarray:
@@ -219,7 +218,7 @@ def assemble(branches: Sequence[Branch], source: str = "") -> Morphology:
     place[order] = np.arange(len(order))
     chosen = [branches[i] for i in order]
     kind = np.array([b.kind for b in chosen], int)
-    ids = [b.samples for b in chosen]
+    ids = [b.samples for b in chosen if b.samples is not None]
     labels = _regions(kind)
     for extra in dict.fromkeys(r for b in chosen for r in b.regions):
         labels[extra] = np.array([extra in b.regions for b in chosen])
@@ -231,7 +230,7 @@ def assemble(branches: Sequence[Branch], source: str = "") -> Morphology:
         kind=kind,
         name=_names(kind),
         labels=labels,
-        samples=None if any(i is None for i in ids) else np.concatenate(ids),  # pyright: ignore
+        samples=np.concatenate(ids) if len(ids) == len(chosen) else None,
         source=source,
     )
     _check(morph)

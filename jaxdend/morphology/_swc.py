@@ -223,36 +223,40 @@ def cut_sections(samples: Samples) -> list[Branch]:
     section = np.repeat(np.arange(len(last)), last - first + 1)
     root = slice(0, 1) if sphere else slice(0, last[0] + 1)
     branches = [Branch(points[root], -1, 1.0, int(kind[0]), samples=samples.id[root])]
-    for k in range(1, len(last)):
-        i, p = int(first[k]), int(parent[first[k]])
-        psec, own = int(section[p]), int(last[k]) - i + 1
-        x, wire = _joint(k, i, p, psec, own, (kind, soma_children, first, last, branches))
-        if at_start[i]:
-            x = 0.0
-        rows = np.arange(i, int(last[k]) + 1) if wire else np.r_[p, i : int(last[k]) + 1]
+    single = len(branches[0].points) == 1
+    for i, end in zip(first[1:].tolist(), last[1:].tolist(), strict=True):
+        p = int(parent[i])
+        stem = int(section[p])
+        x, wire = 1.0, False
+        if is_soma[first[stem]] or stem == 0:
+            leaves, crowded = bool(is_soma[first[stem]] and not is_soma[i]), soma_children[p] > 1
+            place = "only" if single and stem == 0 else "first" if p == 0 else "inner"
+            place = "last" if place == "inner" and p == last[stem] else place
+            x, wire = _joint_on_soma(place, leaves, bool(crowded and not is_soma[i]), end > i)
+        x = 0.0 if at_start[i] else x
+        rows = np.arange(i, end + 1) if wire else np.r_[p, i : end + 1]
         xyzd = points[rows]
         if not wire and is_soma[p] and not is_soma[i]:
             xyzd[0, 3] = xyzd[1, 3]
-        branches.append(Branch(xyzd, psec, x, int(kind[i]), samples=samples.id[rows]))
-    if len(branches[0].points) == 1:
+        branches.append(Branch(xyzd, stem, x, int(kind[i]), samples=samples.id[rows]))
+    if single:
         branches[0] = _spherical(branches[0])
     return branches
 
 
-def _joint(k, i, p, psec, own, context) -> tuple[float, bool]:  # noqa: ANN001
-    """Where section `k`, first sample `i`, joins its parent section, and whether only by a wire."""
-    kind, soma_children, first, last, branches = context
-    leaves_soma = kind[first[psec]] == _SOMA and kind[i] != _SOMA
-    crowded = kind[i] != _SOMA and soma_children[p] > 1
-    if psec == 0 and leaves_soma and len(branches[0].points) == 1:
-        return 0.5, own > 1
-    if psec == 0 and p == 0:
-        return 0.0, bool(crowded)
-    if kind[first[psec]] == _SOMA:
-        if p < last[psec]:
-            return 0.5, bool(leaves_soma and own > 1)
-        return 1.0, bool(crowded and own > 1)
-    return 1.0, False
+def _joint_on_soma(place: str, leaves: bool, crowded: bool, long: bool) -> tuple[float, bool]:
+    """Where a section joins, and whether only by a wire: it then starts at its own first sample.
+
+    `place` is its parent sample's in the soma: the only, first, inner or last one. `leaves`: it is
+    not itself soma; `crowded`: so, and more soma joins there too; `long`: it has several samples.
+    """
+    if place == "only" and leaves:
+        return 0.5, long
+    if place in ("only", "first"):
+        return 0.0, crowded
+    if place == "inner":
+        return 0.5, leaves and long
+    return 1.0, crowded and long
 
 
 def _joins_start(kind: np.ndarray, parent: np.ndarray) -> np.ndarray:
