@@ -113,7 +113,7 @@ def movie(
     if frames < 1:
         raise ValueError(f"frames must be at least 1; got {frames}.")
     shown = np.unique(_nearest(ts, np.linspace(ts[0], ts[-1], frames)))
-    digits = _digits(ts[shown])
+    digits = min(_digits(ts[shown]), 1)
     path.parent.mkdir(parents=True, exist_ok=True)
     with styled():
         stage = _stage(shape, view, width, height, color_scale(v, vmin, vmax, cmap), label,
@@ -177,7 +177,7 @@ def _trace_below(stage: _Stage, ts: np.ndarray, v: np.ndarray) -> Line2D:
     ax.set_xlim(ts[0], ts[-1])
     ax.set_xlabel("time (ms)")
     ax.set_ylabel("mV")
-    return ax.plot([], [], "o", color=COLORS[1], markersize=6.0, clip_on=False)[0]
+    return ax.plot(ts[:1], v[:1], "o", color=COLORS[1], markersize=6.0, clip_on=False)[0]
 
 
 def _spatial(cell: Any) -> Shape:
