@@ -98,3 +98,25 @@ def test_bad_input(result):
         plot_fit(result, ts=TS, target=np.zeros((21, 2)), labels=["a"])
     with pytest.raises(ValueError, match="no parameters"):
         plot_fit(SimpleNamespace(losses=np.ones(3), start_params={}, all_params={}))
+
+
+def test_a_result_of_the_fitting_loop():
+    import jax.numpy as jnp
+
+    from jaxdend.fitting import Parameter, ParameterSpace, fit
+
+    space = ParameterSpace(
+        {
+            "g": Parameter(0.01, 1.0, unit="S/cm2"),
+            "e": Parameter(-90.0, -50.0, "linear", "mV", (2,)),
+        }
+    )
+
+    def loss(p):
+        return jnp.log(p["g"] / 0.1) ** 2 + jnp.sum((p["e"] + 70.0) ** 2)
+
+    found = fit(loss, space, starts=4, steps=10, progress=False)
+    figure, axes = plot_fit(found, {"g": 0.1, "e": -70.0})
+    figure.canvas.draw()
+    names = [t.get_text() for t in axes["parameters"].get_yticklabels()]
+    assert names == ["g\n0.1 S/cm²", "e[0]\n-70 mV", "e[1]\n-70 mV"]
