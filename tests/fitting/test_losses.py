@@ -89,6 +89,13 @@ def test_smoothing_is_the_gaussian_filter():
     np.testing.assert_allclose(smoothed_mse(v, 0 * v, dt=DT, width=3.0), expected, rtol=1e-10)
 
 
+def test_several_widths_are_averaged():
+    v, target = spikes(20.0), spikes(26.0)
+    each = [smoothed_mse(v, target, dt=DT, width=w) for w in (8.0, 1.0)]
+    both = smoothed_mse(v, target, dt=DT, width=[8.0, 1.0])
+    np.testing.assert_allclose(both, np.mean(each), rtol=1e-12)
+
+
 def test_smoothing_widens_the_basin():
     target = spikes(30.0)
     near, far = spikes(34.0), spikes(42.0)
