@@ -1,0 +1,90 @@
+"""The commands and what they take."""
+
+import importlib.metadata
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jaxdend import demo as demonstration
+from jaxdend.cli.console import OUT, explain
+from jaxdend.cli.report import prepare, report_fit, report_simulation
+from jaxdend.cli.runs import run_fit, run_simulation
+from jaxdend.config import FitFile, ModelFile
+
+app = typer.Typer(
+    name="jaxdend",
+    help="Simulate and fit neurons with detailed dendrites.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+Out = Annotated[Path, typer.Option("--out", help="Folder for figures, results and settings.")]
+
+
+def main() -> None:
+    """The entry point of the `jaxdend` script."""
+    app()
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        OUT.print(f"jaxdend {importlib.metadata.version('jaxdend')}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Simulate and fit neurons with detailed dendrites."""
+    del version
+
+
+@app.command()
+def simulate(
+    model: Annotated[Path, typer.Argument(help="A model file in TOML.", show_default=False)],
+    out: Out = Path("simulate_out"),
+) -> None:
+    """Run the simulation that MODEL describes."""
+    with explain():
+        checked = ModelFile.read(model)
+        prepare(out, checked.resolved)
+        report_simulation(run_simulation(checked), out)
+
+
+@app.command()
+def fit(
+    problem: Annotated[
+        Path, typer.Argument(metavar="FIT", help="A fit file in TOML.", show_default=False)
+    ],
+    out: Out = Path("fit_out"),
+) -> None:
+    """Find the parameters that FIT names, by gradient descent from several starts."""
+    with explain():
+        checked = FitFile.read(problem)
+        prepare(out, checked.resolved)
+        report_fit(run_fit(checked), out)
+
+
+@app.command()
+def demo(
+    out: Out = Path("demo_out"),
+    embedded: Annotated[
+        bool, typer.Option("--embedded", help="Use the procedural cell: needs no file.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random starts.")] = 0,
+    starts: Annotated[int, typer.Option(min=1, help="How many random starts.")] = 10,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Gradient steps in each stage.", show_default=False)
+    ] = None,
+) -> None:
+    """Hide conductances of a reconstructed neuron, and recover them from its voltage."""
+    with explain():
+        checked = demonstration.demo_file(embedded=embedded, seed=seed, starts=starts, steps=steps)
+        prepare(out, checked.resolved)
+        OUT.print(demonstration.STORY, highlight=False)
+        report_fit(run_fit(checked), out)

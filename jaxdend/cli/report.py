@@ -1,0 +1,205 @@
+"""Tables on the screen; figures, numbers and settings in the output folder."""
+
+import json
+import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import tomli_w
+from rich.table import Table as Grid
+
+from jaxdend.cli.console import ERR, OUT
+from jaxdend.cli.runs import FitRun, SimulationRun
+from jaxdend.config.schema import Table
+from jaxdend.traces import spike_times
+
+TOLERANCE = 0.05  # relative error up to which a parameter counts as recovered
+THRESHOLD = 0.0  # mV, of a spike
+
+
+def prepare(out: Path, resolved: Table) -> None:
+    """Make the output folder and write the resolved configuration into it.
+
+    **Raises:** `OSError` if the folder cannot be written.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "resolved.toml").write_text(tomli_w.dumps(resolved), encoding="utf-8")
+
+
+def report_simulation(run: SimulationRun, out: Path) -> None:
+    """Print what every site did; write `traces.npz`, `result.json` and the figures."""
+    experiment, traces = run.experiment, run.traces
+    cell, ts, v = experiment.base, np.asarray(traces.ts), np.asarray(traces.v)
+    sites = []
+    for i, (label, site) in enumerate(zip(experiment.labels, experiment.sites, strict=True)):
+        spikes = np.asarray(spike_times(traces, threshold=THRESHOLD, column=i))
+        sites.append(
+            {
+                "label": label,
+                "compartment": site,
+                "distance_um": float(cell.distance[site]),
+                "first_mV": float(v[0, i]),
+                "peak_mV": float(v[:, i].max()),
+                "last_mV": float(v[-1, i]),
+                "spike_times_ms": [round(float(t), 6) for t in spikes],
+            }
+        )
+    result = {"compartments": cell.n, "samples": len(ts), "seconds": run.seconds, "sites": sites}
+    _write_json(out / "result.json", result)
+    np.savez_compressed(
+        out / "traces.npz", t=ts, v=v, sites=experiment.sites, labels=experiment.labels
+    )
+    grid = Grid("site", "compartment", "µm", "first mV", "peak mV", "last mV", "spikes")
+    for row in sites:
+        grid.add_row(
+            row["label"],
+            str(row["compartment"]),
+            f"{row['distance_um']:.1f}",
+            f"{row['first_mV']:.2f}",
+            f"{row['peak_mV']:.2f}",
+            f"{row['last_mV']:.2f}",
+            str(len(row["spike_times_ms"])),
+        )
+    OUT.print(grid)
+    figures = _simulation_figures(run, out)
+    _closing(f"{cell.n} compartments in {run.seconds:.1f} s", out, figures)
+
+
+def report_fit(run: FitRun, out: Path) -> None:
+    """Print the table of parameters; write the results of all stages and the figure."""
+    problem, last = run.problem, run.stages[-1]
+    true = problem.true if len(problem.true) == problem.space.size else None
+    best = last.best_start
+    rows = last.table(true)
+    for row, start in zip(rows, run.stages[0].start_params.values(), strict=True):
+        row["start"] = float(start[best])
+    result: dict[str, Any] = {
+        "parameters": rows,
+        "best_start": best,
+        "loss": last.loss,
+        "losses": last.best_losses.tolist(),
+        "starts": {k: x.tolist() for k, x in run.stages[0].start_params.items()},
+        "fitted": {k: x.tolist() for k, x in last.all_params.items()},
+        "interrupted": last.interrupted,
+        "seconds": run.seconds,
+    }
+    if true is not None:
+        recovered = last.recovered(true, TOLERANCE)
+        result["errors"] = last.errors(true).tolist()
+        result["recovered"] = recovered.tolist()
+    _write_json(out / "result.json", result)
+    for i, stage in enumerate(run.stages):
+        stage.save(out / f"stage_{i + 1}.npz")
+    _write_losses(run, out / "losses.csv")
+    np.savez_compressed(
+        out / "traces.npz",
+        t=problem.ts,
+        target=problem.target,
+        before=run.before,
+        after=run.after,
+        labels=problem.experiment.labels,
+    )
+    OUT.print(_fit_table(rows, len(last.best_losses), known=true is not None))
+    text = f"best loss {last.loss:.3g} after {run.seconds:.0f} s"
+    if true is not None:
+        text += (
+            f"; {sum(result['recovered'])} of {len(last.best_losses)} starts found every "
+            f"parameter within {TOLERANCE:.0%}"
+        )
+    _closing(text, out, _fit_figures(run, true, out))
+
+
+def _fit_table(rows: list[dict[str, Any]], starts: int, known: bool) -> Grid:
+    grid = Grid()
+    grid.add_column("parameter", no_wrap=True)
+    grid.add_column("unit")
+    for name in ["true"] * known + ["start", "fitted"] + ["error", "found by"] * known:
+        grid.add_column(name, justify="right")
+    for row in rows:
+        numbers = [f"{row['start']:.4g}", f"{row['fitted']:.4g}"]
+        if known:
+            numbers = [f"{row['true']:.4g}", *numbers, f"{row['error']:.2%}"]
+            numbers.append(f"{row['within_5_percent']} of {starts}")
+        grid.add_row(row["parameter"], row["unit"], *numbers)
+    return grid
+
+
+def _write_losses(run: FitRun, path: Path) -> None:
+    """One row a step: stage, step, and the loss of every start."""
+    blocks = [
+        np.column_stack([np.full(s.steps, i + 1), np.arange(s.steps), s.losses])
+        for i, s in enumerate(run.stages)
+    ]
+    starts = [f"start_{i + 1}" for i in range(run.stages[0].losses.shape[1])]
+    header = ",".join(["stage", "step", *starts])
+    np.savetxt(path, np.concatenate(blocks), delimiter=",", header=header, comments="", fmt="%.9g")
+
+
+def _simulation_figures(run: SimulationRun, out: Path) -> list[str]:
+    plotting = _plotting()
+    if plotting is None:
+        return []
+    experiment = run.experiment
+    axes = plotting.plot_traces(run.traces, labels=experiment.labels)
+    plotting.savefig(axes, out / "traces.png", close=True)
+    axes = plotting.plot_neuron(experiment.base, sites=dict(_marked(experiment)))
+    plotting.savefig(axes, out / "neuron.png", close=True)
+    return ["traces.png", "neuron.png"]
+
+
+def _fit_figures(run: FitRun, true: dict[str, float] | None, out: Path) -> list[str]:
+    plotting = _plotting()
+    if plotting is None:
+        return []
+    last, problem = run.stages[-1], run.problem
+    whole = SimpleNamespace(
+        losses=np.concatenate([stage.losses for stage in run.stages]),
+        start_params=run.stages[0].start_params,
+        all_params=last.all_params,
+    )
+    figure, _ = plotting.plot_fit(
+        whole,
+        true,
+        ts=problem.ts,
+        target=problem.target,
+        before=run.before[last.best_start],
+        after=run.after[last.best_start],
+        labels=problem.experiment.labels,
+    )
+    plotting.savefig(figure, out / "fit.png", close=True)
+    return ["fit.png"]
+
+
+def _marked(experiment: Any) -> list[tuple[str, int]]:
+    return list(zip(experiment.labels, experiment.sites, strict=True))
+
+
+def _plotting() -> Any:
+    """`jaxdend.plotting`, or `None` with a note where matplotlib is not installed."""
+    try:
+        from jaxdend import plotting
+    except ImportError as error:
+        ERR.print(f"no figures: {error}", highlight=False)
+        return None
+    return plotting
+
+
+def _closing(text: str, out: Path, figures: list[str]) -> None:
+    OUT.print(text, highlight=False)
+    also = f" (see {', '.join(figures)})" if figures else ""
+    OUT.print(f"written to {out}{also}", highlight=False, soft_wrap=True)
+
+
+def _write_json(path: Path, result: dict[str, Any]) -> None:
+    path.write_text(json.dumps(_finite(result), indent=2) + "\n", encoding="utf-8")
+
+
+def _finite(value: Any) -> Any:
+    """`value` with `None` for NaN and infinity, which JSON does not have."""
+    if isinstance(value, dict):
+        return {k: _finite(x) for k, x in value.items()}
+    if isinstance(value, list):
+        return [_finite(x) for x in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

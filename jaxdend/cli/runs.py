@@ -1,0 +1,89 @@
+"""Run what a checked file describes, with progress on stderr."""
+
+import dataclasses
+import time
+
+import jax
+import numpy as np
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from jaxdend.cli.console import ERR
+from jaxdend.config import Experiment, FitFile, ModelFile, Problem, precision
+from jaxdend.fitting import FitResult
+from jaxdend.traces import Traces
+
+
+@dataclasses.dataclass(frozen=True)
+class SimulationRun:
+    """A simulation and what it took."""
+
+    experiment: Experiment
+    traces: Traces
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class FitRun:
+    """A fit: one result a stage, and the voltage before and after."""
+
+    problem: Problem
+    stages: list[FitResult]
+    before: np.ndarray  # (s, t, r) mV at the starts
+    after: np.ndarray  # (s, t, r) mV at the best point of every start
+    seconds: float
+
+
+def run_simulation(model: ModelFile) -> SimulationRun:
+    """Build and simulate a model file."""
+    clock = time.perf_counter()
+    with precision(model.precision), ERR.status("simulating"):
+        experiment = model.build()
+        traces = jax.block_until_ready(experiment.simulate())
+    return SimulationRun(experiment, traces, time.perf_counter() - clock)
+
+
+def run_fit(file: FitFile) -> FitRun:
+    """Build a fit file and run all its stages."""
+    clock = time.perf_counter()
+    with precision(file.model.precision):
+        with ERR.status("building the cell and its target"):
+            problem = file.build()
+        with _progress() as progress:
+            tasks = [
+                progress.add_task(
+                    f"stage {i + 1} {stage['loss']}", total=stage["steps"], start=False, loss=""
+                )
+                for i, stage in enumerate(file.resolved["stage"])
+            ]
+            progress.start_task(tasks[0])
+
+            def show(stage: int, step: int, losses: np.ndarray) -> None:
+                progress.start_task(tasks[stage])
+                finite = losses[np.isfinite(losses)]
+                best = f"{finite.min():.3g}" if finite.size else "not finite"
+                progress.update(tasks[stage], completed=step, loss=best)
+
+            stages = problem.run(show)
+        voltage = jax.jit(jax.vmap(problem.voltage))
+        before = np.asarray(voltage(stages[0].start_params))
+        after = np.asarray(voltage(stages[-1].all_params))
+    return FitRun(problem, stages, before, after, time.perf_counter() - clock)
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("best loss {task.fields[loss]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=ERR,
+    )

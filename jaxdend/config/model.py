@@ -1,0 +1,355 @@
+"""Model files: a cell, its inputs and one simulation, in TOML.
+
+```toml
+[morphology]
+file = "cell.swc"                 # beside this file; or procedural = "pyramidal", seed = 0
+[cell]
+max_length = 20.0                 # µm; or d_lambda = 0.1
+[[insert]]
+channel = "HH"
+where = ["soma", "axon"]          # everywhere if left out
+gnabar = 0.12
+[[stimulus]]
+kind = "Step"
+at = {region = "soma"}
+onset = 5.0
+duration = 30.0
+amplitude = 0.5
+[simulate]
+t1 = 40.0
+record = [{region = "soma"}, {region = "apical", distance = 300.0}]
+```
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import ArrayLike, Float
+
+from jaxdend._errors import ConfigError, MorphologyError
+from jaxdend.cell import Cell
+from jaxdend.config import registry
+from jaxdend.config.schema import (
+    Key,
+    Place,
+    Table,
+    check_table,
+    check_tables,
+    integer,
+    names,
+    nearest,
+    number,
+    number_or,
+    places,
+    read_toml,
+    text,
+)
+from jaxdend.rest import rest
+from jaxdend.simulate import simulate
+from jaxdend.solvers import BackwardEuler, CrankNicolson
+from jaxdend.traces import Traces
+
+SECTIONS = ("morphology", "cell", "set", "insert", "stimulus", "synapse", "simulate")
+SOLVERS = {"CrankNicolson": CrankNicolson, "BackwardEuler": BackwardEuler}
+
+_MEMBRANE = {
+    "cm": Key(number("µF/cm²", above=0.0)),
+    "ra": Key(number("Ω·cm", above=0.0)),
+}
+_CELL = {
+    "max_length": Key(number("µm", above=0.0)),
+    "d_lambda": Key(number(above=0.0)),
+    "cm": Key(number("µF/cm²", above=0.0), default=1.0),
+    "ra": Key(number("Ω·cm", above=0.0), default=100.0),
+    "celsius": Key(number("°C", above=-273.15), default=6.3),
+}
+_SIMULATE = {
+    "t1": Key(number("ms"), required=True),
+    "t0": Key(number("ms"), default=0.0),
+    "dt": Key(number("ms", above=0.0), default=0.025),
+    "v0": Key(number_or("rest", unit="mV"), default=-65.0),
+    "solver": Key(text(SOLVERS), default="CrankNicolson"),
+    "precision": Key(text(("float64", "float32")), default="float64"),
+    "save_every": Key(integer(least=1), default=1),
+    "record": Key(places(), default=[{"region": "soma"}]),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelFile:
+    """A checked model file: `resolved` holds every key, defaults filled in."""
+
+    file: Path
+    resolved: Table
+
+    @classmethod
+    def read(cls, file: str | Path) -> "ModelFile":
+        """Read and check a model file.
+
+        **Raises:** `ConfigError` naming the file, the key and what it takes.
+        """
+        file = Path(file)
+        return cls.check(file, read_toml(file))
+
+    @classmethod
+    def check(cls, file: Path, tables: Table) -> "ModelFile":
+        """Check tables that stand in `file`."""
+        top = Place(file)
+        for name in tables:
+            if name not in SECTIONS:
+                raise top.error(f"unknown table [{name}]; {nearest(name, SECTIONS)}")
+        for name in ("morphology", "simulate"):
+            if name not in tables:
+                raise top.error(f"table [{name}] is missing")
+        resolved: Table = {"morphology": _check_morphology(top, tables["morphology"])}
+        resolved["cell"] = _check_cell(top, tables.get("cell", {}))
+        checks = {
+            "set": lambda place, item: check_table(
+                place, item, {"where": Key(names(), required=True), **_MEMBRANE}
+            ),
+            "insert": _check_insert,
+            "stimulus": lambda place, item: _check_input(place, item, registry.STIMULI),
+            "synapse": lambda place, item: _check_input(place, item, registry.SYNAPSES),
+        }
+        for name, check in checks.items():
+            if name in tables:
+                items = check_tables(top.within(f"[[{name}]]"), tables[name])
+                resolved[name] = [check(_item(top, name, i), x) for i, x in enumerate(items)]
+        resolved["simulate"] = check_table(top.within("[simulate]"), tables["simulate"], _SIMULATE)
+        return cls(file, resolved)
+
+    @property
+    def precision(self) -> str:
+        """`"float64"` or `"float32"`."""
+        return self.resolved["simulate"]["precision"]
+
+    def build(self) -> "Experiment":
+        """The cell, the inputs and the recording sites, in JAX's current precision."""
+        top = Place(self.file)
+        base = self._base()
+        experiment = Experiment(self, base, (), (), ())
+        cell = experiment.neuron({})
+        inputs = []
+        for name, known in (("stimulus", registry.STIMULI), ("synapse", registry.SYNAPSES)):
+            for i, item in enumerate(self.resolved.get(name, [])):
+                place = _item(top, name, i)
+                arguments = {k: v for k, v in item.items() if k not in ("kind", "at", "preset")}
+                sites = _sites(place, cell, item["at"])
+                with located(place):
+                    arguments = {k: _array(v) for k, v in arguments.items()}
+                    inputs.append(known[item["kind"]](site=np.asarray(sites), **arguments))
+        record = self.resolved["simulate"]["record"]
+        sites = _sites(top.within("[simulate] record"), cell, record)
+        labels = tuple(describe(where) for where in record)
+        return Experiment(self, base, tuple(inputs), tuple(sites), labels)
+
+    def _base(self) -> Cell:
+        """The bare cell, without mechanisms."""
+        top, tree = Place(self.file), dict(self.resolved["morphology"])
+        with located(top.within("[morphology]")):
+            if "file" in tree:
+                morph = registry.read_source(tree["file"])
+            else:
+                morph = registry.procedural(tree.pop("procedural"))(**tree)
+        with located(top.within("[cell]")):
+            cell = Cell(morph, **self.resolved["cell"])
+        for i, item in enumerate(self.resolved.get("set", [])):
+            place = _item(top, "set", i)
+            values = {k: v for k, v in item.items() if k != "where"}
+            with located(place):
+                cell = cell.set(mask(cell, item["where"]), **values)
+        return cell
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """What a model file describes, built."""
+
+    model: ModelFile
+    base: Cell  # without mechanisms
+    inputs: tuple
+    sites: tuple[int, ...]  # recorded compartments
+    labels: tuple[str, ...]  # one for each of them
+
+    def neuron(self, theta: Mapping[str, ArrayLike]) -> Cell:
+        """The cell with mechanisms; `theta` maps paths such as `"HH.gnabar"` to other values.
+
+        A pure function of `theta`: `jax.jit`, `jax.grad` and `jax.vmap` work on it.
+        """
+        cell = self.base
+        if settings := {k.split(".")[1]: v for k, v in theta.items() if k.startswith("cell.")}:
+            cell = cell.set(**settings)
+        for i, item in enumerate(self.model.resolved.get("insert", [])):
+            values = {k: v for k, v in item.items() if k not in ("channel", "where", "name")}
+            for name in values:
+                values[name] = theta.get(f"{insert_name(item)}.{name}", values[name])
+            with located(_item(Place(self.model.file), "insert", i)):
+                mechanism = registry.CHANNELS[item["channel"]](**values)
+                cell = cell.insert(mechanism, mask(cell, item.get("where")))
+        return cell
+
+    def times(self) -> Float[np.ndarray, " t"]:
+        """Times of the samples that `simulate` saves, ms."""
+        keys = self.model.resolved["simulate"]
+        spacing = keys["dt"] * keys["save_every"]
+        count = round((keys["t1"] - keys["t0"]) / spacing)
+        return keys["t0"] + spacing * np.arange(count + 1)
+
+    def simulate(
+        self, cell: Cell | None = None, *, progress: bool = False, throw: bool = True
+    ) -> Traces:
+        """Run the simulation that `[simulate]` describes, on `neuron({})` or on `cell`.
+
+        **Raises:** `ConfigError` for times and steps that do not fit; `SimulationError`.
+        """
+        cell = self.neuron({}) if cell is None else cell
+        keys = self.model.resolved["simulate"]
+        with located(Place(self.model.file, "[simulate]")):
+            return simulate(
+                cell,
+                self.inputs,
+                t0=keys["t0"],
+                t1=keys["t1"],
+                dt=keys["dt"],
+                v0=rest(cell) if keys["v0"] == "rest" else keys["v0"],
+                solver=SOLVERS[keys["solver"]](),
+                save_every=keys["save_every"],
+                record=np.asarray(self.sites),
+                progress=progress,
+                throw=throw,
+            )
+
+
+@contextmanager
+def precision(name: str) -> Iterator[None]:
+    """`"float64"` or `"float32"` for everything inside."""
+    with jax.enable_x64(name == "float64"):
+        yield
+
+
+def insert_name(item: Table) -> str:
+    """What parameter paths call an `[[insert]]`."""
+    return item.get("name", item["channel"])
+
+
+def describe(where: Table) -> str:
+    """A short label for a place."""
+    if "site" in where:
+        return f"site {where['site']}"
+    if "section" in where:
+        return f"{where['section']}({where.get('x', 0.5):g})"
+    if "xyz" in where:
+        return "({:g}, {:g}, {:g})".format(*where["xyz"])
+    distance = f" {where['distance']:g} µm" if "distance" in where else ""
+    return where.get("region", "") + distance
+
+
+def mask(cell: Cell, regions: list[str] | None) -> np.ndarray | None:
+    """`(n,)` bool, the union of the regions; `None` for everywhere."""
+    if regions is None:
+        return None
+    return np.any([cell.region(name) for name in regions], axis=0)
+
+
+@contextmanager
+def located(place: Place) -> Iterator[None]:
+    """Turn what the library objects to into an error about a place in the file."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except MorphologyError as error:
+        raise place.error(str(error)) from error
+    except (ValueError, TypeError, OSError) as error:
+        raise place.error(str(error)) from error
+
+
+def beside(place: Place, file: str) -> str:
+    """The full path of a file that is named relative to the configuration file."""
+    return str((place.file.parent / file).resolve())
+
+
+def _item(top: Place, name: str, i: int) -> Place:
+    return top.within(f"[[{name}]] {i + 1}")
+
+
+def _check_morphology(top: Place, table: Any) -> Table:
+    place = top.within("[morphology]")
+    grown = table.get("procedural") if isinstance(table, dict) else None
+    if grown is None:
+        keys = {"file": Key(text()), "procedural": Key(text(registry.PROCEDURAL))}
+        out = check_table(place, table, keys)
+        if not out:
+            raise place.error('needs file = "cell.swc" or procedural = "pyramidal"')
+        if not out["file"].startswith(registry.EXAMPLE_PREFIX):
+            out["file"] = beside(place, out["file"])
+        return out
+    keys = {"procedural": Key(text(registry.PROCEDURAL), required=True)}
+    check_table(place, {"procedural": grown}, keys)
+    return check_table(place, table, keys | registry.call_keys(registry.procedural(grown)))
+
+
+def _check_cell(top: Place, table: Any) -> Table:
+    place = top.within("[cell]")
+    out = check_table(place, table, _CELL)
+    if "max_length" in out and "d_lambda" in out:
+        raise place.error("takes max_length or d_lambda, not both")
+    if "max_length" not in out and "d_lambda" not in out:
+        out = {"max_length": 20.0, **out}
+    return out
+
+
+def _check_insert(place: Place, table: Any) -> Table:
+    channel = _named(place, table, "channel", registry.CHANNELS)
+    keys = {
+        "channel": Key(text(), required=True),
+        "name": Key(_plain_name),
+        "where": Key(names()),
+        **registry.mechanism_keys(channel),
+    }
+    return check_table(place, table, keys)
+
+
+def _check_input(place: Place, table: Any, known: Mapping[str, type]) -> Table:
+    kind = _named(place, table, "kind", known)
+    keys = {
+        "kind": Key(text(), required=True),
+        "at": Key(places(), required=True),
+        **registry.input_keys(kind, table.get("preset")),
+    }
+    return check_table(place, table, keys)
+
+
+def _named(place: Place, table: Any, key: str, known: Mapping[str, Any]) -> str:
+    """The value of `key`, checked before the other keys, which depend on it."""
+    if not isinstance(table, dict):
+        raise place.error(f"expected a table, got {table!r}")
+    chosen = {k: v for k, v in table.items() if k == key}
+    return check_table(place, chosen, {key: Key(text(known), required=True)})[key]
+
+
+def _plain_name(value: Any) -> str:
+    if not isinstance(value, str) or not value.replace("_", "a").isalnum() or value == "cell":
+        raise ValueError('expected a name of letters, digits and "_", other than "cell"')
+    return value
+
+
+def _sites(place: Place, cell: Cell, where: list[Table]) -> list[int]:
+    found = []
+    for item in where:
+        with located(place):
+            site = item["site"] if "site" in item else cell.locate(**item)
+            if not 0 <= site < cell.n:
+                raise ValueError(f"site {site} is outside 0..{cell.n - 1} of this cell")
+        found.append(int(site))
+    return found
+
+
+def _array(value: Any) -> Any:
+    """Lists become arrays; a ragged one is an error of the file."""
+    return np.asarray(value, dtype=float) if isinstance(value, list) else value

@@ -1,0 +1,82 @@
+"""The demonstration: hide conductances of a reconstructed neuron, recover them by gradient descent.
+
+It is a fit file like any other: `jaxdend demo` writes it to its output folder as `resolved.toml`,
+from where `jaxdend fit resolved.toml` repeats it, with whatever was changed in between.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from jaxdend.config import FitFile
+
+NEURON = "bmtk:Rorb_325404214_m"  # a mouse visual cortex neuron of the Allen Institute, BSD licence
+
+STORY = (
+    "Five conductances of a neuron are hidden: sodium and potassium in soma and axon, sodium and\n"
+    "potassium in the dendrites, and the leak. All that is known is the voltage at three sites\n"
+    "during two current steps. Gradient descent finds them again, from random starts at once."
+)
+
+# path, true value and bounds, S/cm²
+HIDDEN = (
+    ("soma_hh.gnabar", 0.12, [0.03, 0.4]),
+    ("soma_hh.gkbar", 0.036, [0.01, 0.12]),
+    ("dend_hh.gnabar", 0.02, [0.004, 0.06]),
+    ("dend_hh.gkbar", 0.006, [0.0015, 0.02]),
+    ("Leak.g", 1e-4, [3e-5, 4e-4]),
+)
+
+
+def demo_tables(*, embedded: bool = False, seed: int = 0, starts: int = 10) -> dict[str, Any]:
+    """The tables of the demonstration's fit file.
+
+    **Arguments:** `embedded`, take the procedural cell, which needs no file; `seed` of the random
+    starts; `starts`, how many.
+    """
+    tree = {"procedural": "pyramidal", "seed": 0} if embedded else {"file": NEURON}
+    current, longest = (1.5, 80.0) if embedded else (0.3, 40.0)  # nA, µm
+    return {
+        "morphology": tree,
+        "cell": {"max_length": longest, "cm": 1.0, "ra": 150.0, "celsius": 6.3},
+        "insert": [
+            {"channel": "Leak", "e": -65.0},
+            {"channel": "HH", "name": "soma_hh", "where": ["soma", "axon"], "gl": 0.0},
+            {"channel": "HH", "name": "dend_hh", "where": ["dendrite"], "gl": 0.0},
+        ],
+        "stimulus": [
+            {"kind": "Step", "at": {"region": "soma"}}
+            | {"onset": 2.0, "duration": 10.0, "amplitude": -current / 3},
+            {"kind": "Step", "at": {"region": "soma"}}
+            | {"onset": 15.0, "duration": 25.0, "amplitude": current},
+        ],
+        "simulate": {
+            "t1": 42.0,
+            "dt": 0.05,
+            "v0": -65.0,
+            "precision": "float64",
+            "record": [
+                {"region": "soma"},
+                {"region": "apical", "distance": 250.0},
+                {"region": "basal", "distance": 80.0},
+            ],
+        },
+        "parameter": [
+            {"path": path, "true": true, "bounds": bounds} for path, true, bounds in HIDDEN
+        ],
+        "fit": {"starts": starts, "seed": seed},
+        "stage": [
+            {"loss": "smoothed_mse", "width": [8.0, 3.0, 1.0, 0.3], "scale": 10.0}
+            | {"steps": 160, "rate": 0.4},
+        ],
+    }
+
+
+def demo_file(
+    *, embedded: bool = False, seed: int = 0, starts: int = 10, steps: int | None = None
+) -> FitFile:
+    """The demonstration as a checked fit file; `steps` replaces the steps of every stage."""
+    tables = demo_tables(embedded=embedded, seed=seed, starts=starts)
+    if steps is not None:
+        for stage in tables["stage"]:
+            stage["steps"] = steps
+    return FitFile.check(Path("demo"), tables)

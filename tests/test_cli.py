@@ -1,0 +1,238 @@
+"""The command line: what it writes, and how it fails."""
+
+import json
+import subprocess
+import sys
+import tomllib
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from jaxdend import demo
+from jaxdend.cli import app
+from jaxdend.config import FitFile
+
+MODEL = """
+[morphology]
+procedural = "ball_and_stick"
+[cell]
+max_length = 100.0
+[[insert]]
+channel = "Leak"
+g = 1e-4
+e = -65.0
+[[insert]]
+channel = "HH"
+where = "soma"
+[[stimulus]]
+kind = "Step"
+at = {region = "soma"}
+onset = 1.0
+duration = 4.0
+amplitude = 0.3
+[simulate]
+t1 = 8.0
+dt = 0.1
+"""
+
+FIT = """
+[[parameter]]
+path = "HH.gnabar"
+bounds = [0.05, 0.3]
+true = 0.12
+[fit]
+starts = 2
+[[stage]]
+loss = "smoothed_mse"
+width = 1.0
+steps = 3
+[[stage]]
+steps = 2
+"""
+
+
+@pytest.fixture
+def run():
+    runner = CliRunner()
+    return lambda *arguments: runner.invoke(app, [str(a) for a in arguments])
+
+
+@pytest.fixture
+def model(tmp_path):
+    file = tmp_path / "model.toml"
+    file.write_text(MODEL, encoding="utf-8")
+    return file
+
+
+def refused(result, *parts: str, code: int = 2) -> None:
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    assert len(result.stderr.splitlines()) < 24
+    flat = " ".join(result.stderr.replace("│", " ").split())
+    for part in parts:
+        assert part in flat
+
+
+def test_version(run):
+    result = run("--version")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("jaxdend 0.")
+
+
+def test_simulate_writes_numbers_figures_and_settings(run, model, tmp_path):
+    out = tmp_path / "out"
+    result = run("simulate", model, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert "soma" in result.stdout
+    names = {path.name for path in out.iterdir()}
+    assert names == {"traces.npz", "result.json", "resolved.toml", "traces.png", "neuron.png"}
+    site = json.loads((out / "result.json").read_text(encoding="utf-8"))["sites"][0]
+    assert site["label"] == "soma"
+    with np.load(out / "traces.npz") as data:
+        assert data["v"].shape == (81, 1)
+        assert site["peak_mV"] == pytest.approx(data["v"].max())
+        assert len(site["spike_times_ms"]) == 1
+
+
+def test_simulate_repeats_from_the_resolved_file(run, model, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert run("simulate", model, "--out", first).exit_code == 0
+    assert run("simulate", first / "resolved.toml", "--out", second).exit_code == 0
+    with np.load(first / "traces.npz") as a, np.load(second / "traces.npz") as b:
+        np.testing.assert_array_equal(a["v"], b["v"])
+    text = [(out / "resolved.toml").read_text(encoding="utf-8") for out in (first, second)]
+    assert text[0] == text[1]
+
+
+def test_fit_writes_numbers_figures_and_settings(run, model, tmp_path):
+    file, out = tmp_path / "fit.toml", tmp_path / "out"
+    file.write_text('model = "model.toml"\n' + FIT, encoding="utf-8")
+    result = run("fit", file, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert "HH.gnabar" in result.stdout
+    written = json.loads((out / "result.json").read_text(encoding="utf-8"))
+    row = written["parameters"][0]
+    assert row["true"] == 0.12
+    assert row["start"] == pytest.approx(written["starts"]["HH.gnabar"][written["best_start"]])
+    assert row["error"] == pytest.approx(abs(row["fitted"] - 0.12) / 0.12)
+    assert len(written["recovered"]) == 2
+    losses = np.loadtxt(out / "losses.csv", delimiter=",", skiprows=1)
+    assert losses.shape == (5, 4)
+    assert losses[2, 2:].min() < losses[0, 2:].min()
+    assert (out / "fit.png").stat().st_size > 1000
+    resolved = tomllib.loads((out / "resolved.toml").read_text(encoding="utf-8"))
+    assert [stage["loss"] for stage in resolved["stage"]] == ["smoothed_mse", "mse"]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "npz"])
+def test_fit_to_a_recording(run, model, tmp_path, suffix):
+    assert run("simulate", model, "--out", tmp_path / "out").exit_code == 0
+    with np.load(tmp_path / "out" / "traces.npz") as data:
+        t, v = data["t"], data["v"]
+    if suffix == "npz":
+        np.savez(tmp_path / "data.npz", t=t, v=v)
+    else:
+        np.savetxt(tmp_path / "data.csv", np.column_stack([t, v]), delimiter=",", header="t,soma")
+    text = FIT.replace("true = 0.12\n", "") + f'[target]\nfile = "data.{suffix}"\n'
+    (tmp_path / "fit.toml").write_text('model = "model.toml"\n' + text, encoding="utf-8")
+    result = run("fit", tmp_path / "fit.toml", "--out", tmp_path / "fit")
+    assert result.exit_code == 0, result.output
+    written = json.loads((tmp_path / "fit" / "result.json").read_text(encoding="utf-8"))
+    assert "true" not in written["parameters"][0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "part"),
+    [
+        ("max_length", "max_lenght", "did you mean 'max_length'?"),
+        ("dt = 0.1", "dt = -0.1", "dt: expected a number > 0 in ms, got -0.1"),
+        ("t1 = 8.0", "t1 = 8.05", "whole number of steps"),
+        ('channel = "HH"', 'channel = "HB"', "channel:"),
+        ("g = 1e-4", "g = nan", "g: expected a number >= 0 in S/cm2, got nan"),
+        ("[cell]", "[cell", "not valid TOML"),
+    ],
+)
+def test_wrong_model_files(run, model, tmp_path, old, new, part):
+    model.write_text(MODEL.replace(old, new), encoding="utf-8")
+    refused(run("simulate", model, "--out", tmp_path / "out"), part)
+
+
+def test_wrong_morphology_file(run, model, tmp_path):
+    (tmp_path / "cell.swc").write_text("1 1 0 0 0 -5 -1\n", encoding="utf-8")
+    swc = MODEL.replace('procedural = "ball_and_stick"', 'file = "cell.swc"')
+    model.write_text(swc, encoding="utf-8")
+    refused(run("simulate", model, "--out", tmp_path / "out"), "[morphology]", "cell.swc")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "part"),
+    [
+        ("HH.gnabar", "HH.gnabr", "did you mean 'HH.gnabar'?"),
+        ("[0.05, 0.3]", "[0.3, 0.05]", "low < high"),
+        ("[0.05, 0.3]", "[0.0, 0.3]", "log scale needs low > 0"),
+        ("true = 0.12", "", "key 'true' is missing"),
+        ("width = 1.0", "widht = 1.0", "did you mean 'width'?"),
+        ('"smoothed_mse"', '"smooth"', "did you mean 'smoothed_mse'?"),
+        ("starts = 2", "starts = 0", "expected a whole number >= 1"),
+        ("[[parameter]]", "[[parameters]]", "did you mean 'parameter'"),
+    ],
+)
+def test_wrong_fit_files(run, model, tmp_path, old, new, part):
+    file = tmp_path / "fit.toml"
+    file.write_text('model = "model.toml"\n' + FIT.replace(old, new), encoding="utf-8")
+    refused(run("fit", file, "--out", tmp_path / "out"), part)
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        ("t,soma\n0,-65\n1,-64\n", "covers 0 to 1 ms, the simulation 0 to 8 ms"),
+        ("0,-65\n1,nan\n", "not numbers"),
+        ("0,-65,-65\n8,-65,-65\n", "has 2 traces, but"),
+        ("0,-65\n8,-65\n4,-65\n", "must increase"),
+    ],
+)
+def test_wrong_recordings(run, model, tmp_path, content, part):
+    (tmp_path / "data.csv").write_text(content, encoding="utf-8")
+    text = 'model = "model.toml"\n' + FIT + '[target]\nfile = "data.csv"\n'
+    (tmp_path / "fit.toml").write_text(text, encoding="utf-8")
+    refused(run("fit", tmp_path / "fit.toml", "--out", tmp_path / "out"), part)
+
+
+def test_a_solve_that_blows_up_exits_1(run, model, tmp_path):
+    model.write_text(MODEL.replace("amplitude = 0.3", "amplitude = 1e9"), encoding="utf-8")
+    refused(run("simulate", model, "--out", tmp_path / "out"), "1000 mV", code=1)
+
+
+def test_output_folder_that_cannot_be_made(run, model, tmp_path):
+    (tmp_path / "out").write_text("a file", encoding="utf-8")
+    refused(run("simulate", model, "--out", tmp_path / "out"), "out")
+
+
+def test_usage_errors_exit_2(run):
+    refused(run("simulate"), "Missing argument")
+    refused(run("fly"), "No such command")
+    refused(run("demo", "--starts", "0"), "--starts")
+
+
+def test_embedded_demo_runs(run, tmp_path):
+    out = tmp_path / "demo"
+    result = run("demo", "--embedded", "--starts", 1, "--steps", 1, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert "soma_hh.gnabar" in result.stdout
+    again = FitFile.read(out / "resolved.toml")
+    assert again.resolved["parameter"][0]["path"] == demo.HIDDEN[0][0]
+
+
+def test_script_prints_no_traceback(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", "from jaxdend.cli import main; main()", "fit", "absent.toml"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "no such file" in done.stderr
+    assert "Traceback" not in done.stderr
