@@ -4,6 +4,7 @@ from jaxdend.fitting._fit import default_optimizer, fit
 from jaxdend.fitting._losses import (
     mse,
     smoothed_mse,
+    smoothed_rms,
     soft_dtw,
     soft_spikes,
     van_rossum,
@@ -20,6 +21,7 @@ __all__ = [
     "fit",
     "mse",
     "smoothed_mse",
+    "smoothed_rms",
     "soft_dtw",
     "soft_spikes",
     "van_rossum",

@@ -3,7 +3,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdend.fitting import mse, smoothed_mse, soft_dtw, soft_spikes, van_rossum, window_loss
+from jaxdend.fitting import (
+    mse,
+    smoothed_mse,
+    smoothed_rms,
+    soft_dtw,
+    soft_spikes,
+    van_rossum,
+    window_loss,
+)
 
 DT = 0.5  # ms
 
@@ -19,6 +27,7 @@ LOSSES = {
     "mse": mse,
     "window": window_loss,
     "smoothed": lambda v, w, **k: smoothed_mse(v, w, dt=DT, width=2.0, **k),
+    "rms": lambda v, w, **k: smoothed_rms(v, w, dt=DT, **k),
     "van_rossum": lambda v, w, **k: van_rossum(v, w, dt=DT, **k),
     "soft_dtw": soft_dtw,
 }
@@ -94,6 +103,13 @@ def test_several_widths_are_averaged():
     each = [smoothed_mse(v, target, dt=DT, width=w) for w in (8.0, 1.0)]
     both = smoothed_mse(v, target, dt=DT, width=[8.0, 1.0])
     np.testing.assert_allclose(both, np.mean(each), rtol=1e-12)
+
+
+def test_roots_are_averaged():
+    v, target = spikes(20.0), spikes(26.0)
+    each = [smoothed_mse(v, target, dt=DT, width=w, scale=5.0) for w in (8.0, 1.0)]
+    both = smoothed_rms(v, target, dt=DT, width=[8.0, 1.0], scale=5.0)
+    np.testing.assert_allclose(both, np.mean(np.sqrt(each)), atol=2e-6)
 
 
 def test_smoothing_widens_the_basin():
