@@ -12,8 +12,8 @@ from jaxdend.config import FitFile
 NEURON = "bmtk:Rorb_325404214_m"  # a mouse visual cortex neuron of the Allen Institute, BSD licence
 
 STORY = (
-    "Five conductances of a neuron are hidden: sodium and potassium in soma and axon, sodium and\n"
-    "potassium in the dendrites, and the leak. All that is known is the voltage at three sites\n"
+    "Five conductances of a neuron are hidden: sodium and potassium in soma and axon, sodium and "
+    "potassium in the dendrites, and the leak. All that is known is the voltage at three sites "
     "during two current steps. Gradient descent finds them again, from random starts at once."
 )
 
@@ -34,10 +34,10 @@ def demo_tables(*, embedded: bool = False, seed: int = 0, starts: int = 10) -> d
     starts; `starts`, how many.
     """
     tree = {"procedural": "pyramidal", "seed": 0} if embedded else {"file": NEURON}
-    current, longest = (1.5, 80.0) if embedded else (0.3, 40.0)  # nA, µm
+    down, up = (-0.5, 1.5) if embedded else (-0.1, 0.3)  # nA
     return {
         "morphology": tree,
-        "cell": {"max_length": longest, "cm": 1.0, "ra": 150.0, "celsius": 6.3},
+        "cell": {"max_length": 80.0 if embedded else 40.0, "cm": 1.0, "ra": 150.0, "celsius": 6.3},
         "insert": [
             {"channel": "Leak", "e": -65.0},
             {"channel": "HH", "name": "soma_hh", "where": ["soma", "axon"], "gl": 0.0},
@@ -45,9 +45,9 @@ def demo_tables(*, embedded: bool = False, seed: int = 0, starts: int = 10) -> d
         ],
         "stimulus": [
             {"kind": "Step", "at": {"region": "soma"}}
-            | {"onset": 2.0, "duration": 10.0, "amplitude": -current / 3},
+            | {"onset": 2.0, "duration": 10.0, "amplitude": down},
             {"kind": "Step", "at": {"region": "soma"}}
-            | {"onset": 15.0, "duration": 25.0, "amplitude": current},
+            | {"onset": 15.0, "duration": 25.0, "amplitude": up},
         ],
         "simulate": {
             "t1": 42.0,
@@ -64,10 +64,7 @@ def demo_tables(*, embedded: bool = False, seed: int = 0, starts: int = 10) -> d
             {"path": path, "true": true, "bounds": bounds} for path, true, bounds in HIDDEN
         ],
         "fit": {"starts": starts, "seed": seed},
-        "stage": [
-            {"loss": "smoothed_mse", "width": [8.0, 3.0, 1.0, 0.3], "scale": 10.0}
-            | {"steps": 160, "rate": 0.4},
-        ],
+        "stage": [{"loss": "smoothed_rms", "steps": 150, "rate": 0.4}],
     }
 
 

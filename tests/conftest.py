@@ -16,15 +16,14 @@ from helpers import REFERENCE, bmtk_morphologies
 jax.config.update("jax_enable_x64", True)
 
 
-def pytest_report_header(config) -> list[str]:
-    del config
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Say on which data the tests ran; a header would not show under -q."""
     reference = f"found at {REFERENCE}" if REFERENCE.is_dir() else f"NOT FOUND at {REFERENCE}"
-    bmtk = bmtk_morphologies()
-    return [
-        f"reference data: {reference}",
-        f"bmtk morphologies: {bmtk or 'NOT FOUND: install jaxdend[examples]'}",
-        f"jax {jax.__version__} on {jax.default_backend()}, float64",
-    ]
+    bmtk = bmtk_morphologies() or "NOT FOUND: install jaxdend[examples]"
+    terminalreporter.write_line("")
+    terminalreporter.write_line(f"reference data: {reference}")
+    terminalreporter.write_line(f"bmtk morphologies: {bmtk}")
+    terminalreporter.write_line(f"jax {jax.__version__} on {jax.default_backend()}, float64")
 
 
 @pytest.fixture(autouse=True)

@@ -48,6 +48,7 @@ loss = "smoothed_mse"
 width = 1.0
 steps = 3
 [[stage]]
+loss = "mse"
 steps = 2
 """
 
@@ -121,6 +122,7 @@ def test_fit_writes_numbers_figures_and_settings(run, model, tmp_path):
     assert losses.shape == (5, 4)
     assert losses[2, 2:].min() < losses[0, 2:].min()
     assert (out / "fit.png").stat().st_size > 1000
+    assert (out / "neuron.png").stat().st_size > 1000
     resolved = tomllib.loads((out / "resolved.toml").read_text(encoding="utf-8"))
     assert [stage["loss"] for stage in resolved["stage"]] == ["smoothed_mse", "mse"]
 
@@ -173,7 +175,7 @@ def test_wrong_morphology_file(run, model, tmp_path):
         ("[0.05, 0.3]", "[0.0, 0.3]", "log scale needs low > 0"),
         ("true = 0.12", "", "key 'true' is missing"),
         ("width = 1.0", "widht = 1.0", "did you mean 'width'?"),
-        ('"smoothed_mse"', '"smooth"', "did you mean 'smoothed_mse'?"),
+        ('"smoothed_mse"', '"smoothed_msee"', "did you mean 'smoothed_mse'?"),
         ("starts = 2", "starts = 0", "expected a whole number >= 1"),
         ("[[parameter]]", "[[parameters]]", "did you mean 'parameter'"),
     ],

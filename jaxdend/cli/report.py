@@ -12,6 +12,7 @@ from rich.table import Table as Grid
 
 from jaxdend.cli.console import ERR, OUT
 from jaxdend.cli.runs import FitRun, SimulationRun
+from jaxdend.config import Experiment
 from jaxdend.config.schema import Table
 from jaxdend.traces import spike_times
 
@@ -144,9 +145,7 @@ def _simulation_figures(run: SimulationRun, out: Path) -> list[str]:
     experiment = run.experiment
     axes = plotting.plot_traces(run.traces, labels=experiment.labels)
     plotting.savefig(axes, out / "traces.png", close=True)
-    axes = plotting.plot_neuron(experiment.base, sites=dict(_marked(experiment)))
-    plotting.savefig(axes, out / "neuron.png", close=True)
-    return ["traces.png", "neuron.png"]
+    return ["traces.png", _draw_neuron(plotting, experiment, out)]
 
 
 def _fit_figures(run: FitRun, true: dict[str, float] | None, out: Path) -> list[str]:
@@ -169,11 +168,15 @@ def _fit_figures(run: FitRun, true: dict[str, float] | None, out: Path) -> list[
         labels=problem.experiment.labels,
     )
     plotting.savefig(figure, out / "fit.png", close=True)
-    return ["fit.png"]
+    return ["fit.png", _draw_neuron(plotting, problem.experiment, out)]
 
 
-def _marked(experiment: Any) -> list[tuple[str, int]]:
-    return list(zip(experiment.labels, experiment.sites, strict=True))
+def _draw_neuron(plotting: Any, experiment: Experiment, out: Path) -> str:
+    """The cell by region, with the recorded sites."""
+    sites = dict(zip(experiment.labels, experiment.sites, strict=True))
+    axes = plotting.plot_neuron(experiment.base, sites=sites)
+    plotting.savefig(axes, out / "neuron.png", close=True)
+    return "neuron.png"
 
 
 def _plotting() -> Any:

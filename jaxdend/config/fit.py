@@ -12,16 +12,17 @@ file = "recording.npz"            # t (t,) ms and v (t, r) mV; or .csv; left out
 [fit]
 starts = 10
 [[stage]]
-loss = "smoothed_mse"
-width = 2.0
-steps = 100
-[[stage]]
+loss = "smoothed_rms"
+steps = 150
+[[stage]]                         # from the best points of the stage before
 loss = "mse"
-steps = 200
+rate = 0.02
+steps = 50
 ```
 """
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ _FIT = {
     "chunk": Key(integer(least=1), default=1),
 }
 _STAGE = {
-    "loss": Key(text(registry.LOSSES), default="mse"),
+    "loss": Key(text(registry.LOSSES), default="smoothed_rms"),
     "steps": Key(integer(least=1), default=200),
     "rate": Key(number(above=0.0), default=0.1),
 }
@@ -181,9 +182,9 @@ class Problem:
         target = jnp.asarray(self.target)
         for number_, stage in enumerate(self.file.resolved["stage"]):
             arguments = {k: v for k, v in stage.items() if k not in _STAGE}
-            if stage["loss"] in ("smoothed_mse", "van_rossum"):
-                arguments["dt"] = dt
             distance = registry.LOSSES[stage["loss"]]
+            if "dt" in inspect.signature(distance).parameters:
+                arguments["dt"] = dt
 
             def loss(theta, distance=distance, arguments=arguments):  # noqa: ANN001, ANN202
                 return distance(self.voltage(theta), target, **arguments)
@@ -252,8 +253,8 @@ def _check_parameters(top: Place, value: Any, model: ModelFile) -> list[Table]:
 
 
 def _check_stage(place: Place, table: Any) -> Table:
-    loss = table.get("loss", "mse") if isinstance(table, dict) else "mse"
-    check_table(place, {"loss": loss}, _STAGE)
+    chosen = {k: v for k, v in table.items() if k == "loss"} if isinstance(table, dict) else {}
+    loss = check_table(place, chosen, _STAGE)["loss"]
     keys = {k: v for k, v in registry.call_keys(registry.LOSSES[loss]).items() if k != "dt"}
     return check_table(place, table, _STAGE | keys)
 

@@ -30,6 +30,7 @@ LOSSES = {
     for loss in (
         fitting.mse,
         fitting.smoothed_mse,
+        fitting.smoothed_rms,
         fitting.window_loss,
         fitting.van_rossum,
         fitting.soft_dtw,
