@@ -1,0 +1,52 @@
+"""jaxdend: differentiable simulation of neurons with active dendrites, in JAX."""
+
+from jaxdend._errors import (
+    ConfigError as ConfigError,
+    MorphologyError as MorphologyError,
+    SimulationError as SimulationError,
+)
+from jaxdend.cable import Tree as Tree, TreeMatrix as TreeMatrix
+from jaxdend.cell import Cell as Cell
+from jaxdend.dynamics import Model as Model, State as State
+from jaxdend.mechanisms.base import (
+    AbstractChannel as AbstractChannel,
+    AbstractPool as AbstractPool,
+    Env as Env,
+    param as param,
+)
+from jaxdend.morphology import (
+    Morphology as Morphology,
+    ball_and_stick as ball_and_stick,
+    pyramidal as pyramidal,
+    rall_tree as rall_tree,
+    read_morphology as read_morphology,
+    single_compartment as single_compartment,
+    y_tree as y_tree,
+)
+from jaxdend.rest import rest as rest
+from jaxdend.simulate import simulate as simulate
+from jaxdend.solvers import BackwardEuler as BackwardEuler, CrankNicolson as CrankNicolson
+from jaxdend.stimuli import (
+    Noise as Noise,
+    PulseTrain as PulseTrain,
+    Ramp as Ramp,
+    Sine as Sine,
+    Step as Step,
+    VoltageClamp as VoltageClamp,
+    Waveform as Waveform,
+)
+from jaxdend.synapses import (
+    AMPA as AMPA,
+    GABAA as GABAA,
+    GABAB as GABAB,
+    NMDA as NMDA,
+    AlphaSynapse as AlphaSynapse,
+    Exp2Syn as Exp2Syn,
+    ExpSyn as ExpSyn,
+    NMDAKinetic as NMDAKinetic,
+    binned_events as binned_events,
+    events as events,
+    poisson_events as poisson_events,
+    tsodyks_markram as tsodyks_markram,
+)
+from jaxdend.traces import Traces as Traces, spike_times as spike_times

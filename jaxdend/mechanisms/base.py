@@ -121,6 +121,11 @@ class AbstractChannel(AbstractMechanism):
     def current(self, v: Array, x: States, env: Env) -> Array | dict[str | None, Array]:
         """Outward current density `(k,)` mA/cm² at `v (k,)` mV, or a dict ion -> current."""
 
+    def trigger(self, v: Array, x: States, env: Env, t: Array) -> States:
+        """Sudden changes of the state, looked at once a step before the current is evaluated."""
+        del v, env, t
+        return x
+
 
 class AbstractPool(AbstractMechanism):
     """A concentration inside the membrane, driven by the current of its ion.

@@ -1,0 +1,107 @@
+"""Events of a synapse group, sorted by the step that delivers them.
+
+A step looks only at its own few events, so that a hundred thousand of them cost what one step's
+share costs.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from jaxdend.synapses import AbstractSynapse
+
+Traces = tuple[Array, ...]
+
+
+class EventTable(eqx.Module):
+    """The jumps that a group's kinetic traces make, in order of time."""
+
+    step: Array  # (M + width,) int, the step that delivers each event; past the last step if never
+    synapse: Array  # (M + width,) int, which of the k synapses
+    jump: Traces  # (M + width,) each, what is added to the traces
+    first: Array  # (steps + 1,) int, where each step's events begin
+    width: int = eqx.field(static=True)  # most events in one step
+
+    @classmethod
+    def of(
+        cls,
+        group: AbstractSynapse,
+        start: Array,
+        h: Array,
+        steps: int,
+        rounded: bool,
+        width: int | None,
+    ) -> "EventTable":
+        """Sort the events of `group`: step n delivers those in (t_n - h/2, t_n + h/2].
+
+        `rounded`: as if at t_n, which is NEURON's rule; the gradient with respect to the time is
+        that of the unrounded event. Otherwise the traces live at t_n + h/2 and an event enters
+        with its exact lag to it.
+        """
+        k = group.site.shape[0]
+        times = jnp.broadcast_to(group.times, (k, group.times.shape[-1])).reshape(-1)
+        weight = group.weight if group.weight.ndim == 2 else group.weight[:, None]
+        weight = jnp.broadcast_to(weight, (k, group.times.shape[-1])).reshape(-1)
+        step = delivery_step(jax.lax.stop_gradient(times), start, h, steps)
+        live = (step >= 0) & (step < steps)
+        due = start + (jnp.where(live, step, 0) + 0.5) * h
+        if rounded:
+            due = jax.lax.stop_gradient(times)
+        lag = jnp.where(live, due - times, 0.0)
+        lag = lag if rounded else jnp.maximum(lag, 0.0)
+        jump = tuple(jnp.where(live, weight * z, 0.0) for z in group.impulse(lag))
+        synapse = jnp.repeat(jnp.arange(k), group.times.shape[-1])
+        total = len(step)
+        width = total if width is None else min(width, total)
+        if width < total:
+            order = jnp.argsort(step)
+            step, synapse = step[order], synapse[order]
+            jump = tuple(z[order] for z in jump)
+            step = jnp.concatenate([step, jnp.full(width, steps, step.dtype)])
+            synapse = jnp.concatenate([synapse, jnp.zeros(width, synapse.dtype)])
+            jump = tuple(jnp.concatenate([z, jnp.zeros(width, z.dtype)]) for z in jump)
+        first = jnp.searchsorted(step, jnp.arange(steps)) if width < total else jnp.zeros(1, int)
+        return cls(step=step, synapse=synapse, jump=jump, first=first, width=width)
+
+    def deliver(self, traces: Traces, n: Array) -> Traces:
+        """`traces` after the events of step `n`."""
+        if self.width == len(self.step):
+            step, synapse, jump = self.step, self.synapse, self.jump
+        else:
+            begin = self.first[n]
+            step, synapse, *jump = (
+                jax.lax.dynamic_slice(a, (begin,), (self.width,))
+                for a in (self.step, self.synapse, *self.jump)
+            )
+        return tuple(
+            z.at[synapse].add(jnp.where(step == n, dz, 0.0))
+            for z, dz in zip(traces, jump, strict=True)
+        )
+
+    @staticmethod
+    def before(group: AbstractSynapse, start: Array, h: Array, rounded: bool) -> Traces:
+        """Traces left by events from before the first step, as that step will use them."""
+        k = group.site.shape[0]
+        times = jnp.broadcast_to(group.times, (k, group.times.shape[-1]))
+        weight = group.weight if group.weight.ndim == 2 else group.weight[:, None]
+        past = delivery_step(jax.lax.stop_gradient(times), start, h, 1) < 0
+        now = start if rounded else start + h / 2
+        ago = jnp.where(past, now - times, 0.0)
+        return tuple(jnp.sum(jnp.where(past, weight * z, 0.0), axis=1) for z in group.impulse(ago))
+
+
+def delivery_step(times: Array, start: Array, h: Array, steps: int) -> Array:
+    """The step that delivers each event, -1 before the first and `steps` when never."""
+    step = jnp.ceil((times - start) / h - 0.5 - 1e-6)
+    return jnp.clip(jnp.nan_to_num(step, posinf=steps), -1, steps).astype(int)
+
+
+def widest_step(times: np.ndarray, start: float, h: float, steps: int) -> int | None:
+    """Bound on the events in one step, rounded up to a power of two so that programs are shared."""
+    step = np.ceil((np.asarray(times, float).reshape(-1) - start) / h - 0.5 - 1e-6)
+    inside = step[(step >= 0) & (step < steps)].astype(int)
+    if len(inside) == 0:
+        return 1
+    return 1 << int(np.bincount(inside).max() - 1).bit_length()

@@ -1,0 +1,307 @@
+"""`simulate`: a cell, its inputs, a time; a thin layer over `diffrax.diffeqsolve`."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike
+
+from jaxdend._errors import SimulationError
+from jaxdend._subset import is_concrete
+from jaxdend.cell import Cell
+from jaxdend.dynamics import Model, State, build_model, vector_field
+from jaxdend.events import widest_step
+from jaxdend.solvers import AbstractStaggered, CrankNicolson
+from jaxdend.stimuli import AbstractStimulus, VoltageClamp
+from jaxdend.synapses import AbstractKineticSynapse, AbstractSynapse
+from jaxdend.traces import Traces
+
+Input = AbstractStimulus | VoltageClamp | AbstractSynapse | AbstractKineticSynapse
+Recorder = Callable[[Array, State, Model], Any]
+Record = ArrayLike | Recorder | Mapping[str, "int | ArrayLike | Recorder"] | None
+
+BLOWN_UP = 1e3  # mV
+
+
+def simulate(
+    cell: Cell,
+    inputs: Input | Sequence[Input] = (),
+    *,
+    t1: float,
+    dt: float = 0.025,
+    t0: float = 0.0,
+    solver: diffrax.AbstractSolver | None = None,
+    record: Record = None,
+    v0: ArrayLike | State = -65.0,
+    save_every: int = 1,
+    controller: diffrax.AbstractStepSizeController | None = None,
+    adjoint: diffrax.AbstractAdjoint | None = None,
+    max_steps: int | None = None,
+    progress: bool = False,
+    throw: bool = True,
+) -> Traces:
+    """Integrate `cell` under `inputs` from `t0` to `t1` ms.
+
+    **Arguments:**
+
+    - `inputs`: a stimulus, clamp or synapse group, or a sequence of them.
+    - `dt`: time step, ms; `t1 - t0` must be a whole number of steps.
+    - `solver`: `CrankNicolson()` (default), `BackwardEuler()` or any solver of diffrax.
+    - `record`: compartments whose voltage to keep (default: all of them), a function of
+        `(t, state, model)`, or a dict of either by name, for `Traces.values`.
+    - `v0`: initial voltage, a number or `(n,)` mV with every gate at rest there; or a `State`, from
+        `rest` or from `Traces.final`.
+    - `save_every`: keep every so many steps.
+    - `controller`: a diffrax step size controller, for an adaptive diffrax solver; results are
+        still reported on the grid of `dt`.
+    - `adjoint`: how reverse mode works; default `diffrax.RecursiveCheckpointAdjoint()`, whose number
+        of checkpoints follows from the number of steps. `diffrax.ForwardMode()` for `jax.jvp`.
+    - `progress`: show a progress bar.
+    - `throw`: raise when the voltage stops being finite or passes 1000 mV. `throw=False` returns the
+        traces as they are.
+
+    **Returns:** `Traces`, with `ts` running over `t0, t0 + dt, …, t1`.
+
+    **Raises:** `ValueError` for a bad step, time, site or parameter; `SimulationError` for a solve
+    that failed, saying when and where (inside `jax.jit` an `equinox` runtime error).
+    """
+    inputs = tuple(inputs) if isinstance(inputs, Sequence) else (inputs,)
+    solver = CrankNicolson() if solver is None else solver
+    steps = _count_steps(t0, t1, dt, save_every)
+    _check_inputs(inputs, cell.n)
+    _check_numbers(cell, inputs)
+    plan = _plan(record, cell.n)
+    start = v0 if isinstance(v0, State) else _initial_voltage(v0, cell.n)
+    rounded = getattr(solver, "round_events", False)
+    widths = tuple(_width(group, t0, dt, steps) for group in inputs)
+    grid = np.concatenate(
+        [[t0], t0 + np.cumsum(np.full(2 * steps, dt / 2))[1::2]]
+    )  # as NEURON adds
+    traces, bad, when = _run(
+        (cell, inputs, start, jnp.asarray(dt, float), jnp.asarray(grid, float)),
+        solver, plan, steps, save_every, rounded, widths, controller, adjoint, progress, max_steps,
+    )  # fmt: skip
+    shown = np.round(t0 + dt * np.arange(0, steps + 1, save_every), 9)
+    traces = eqx.tree_at(lambda x: x.ts, traces, jnp.asarray(shown, float))
+    if not throw:
+        return traces
+    if is_concrete(bad):
+        if np.any(np.asarray(bad)):
+            raise SimulationError(_diagnosis(cell, traces, float(shown[int(when)]), dt))
+        return traces
+    message = (
+        "simulate: the voltage stopped being finite or passed 1000 mV. Run it outside jit to see "
+        "when and where, use a smaller dt, or pass throw=False."
+    )
+    return eqx.error_if(traces, bad, message)
+
+
+@eqx.filter_jit
+def _run(
+    numbers: tuple,
+    solver: diffrax.AbstractSolver,
+    plan: dict[str, Any],
+    steps: int,
+    save_every: int,
+    rounded: bool,
+    widths: tuple,
+    controller: diffrax.AbstractStepSizeController | None,
+    adjoint: diffrax.AbstractAdjoint | None,
+    progress: bool,
+    max_steps: int | None,
+) -> tuple[Traces, Array, Array]:
+    cell, inputs, v0, h, grid = numbers
+    model = build_model(
+        cell, inputs, start=grid[0], h=h, steps=steps, rounded=rounded, widths=widths
+    )
+    y0 = v0 if isinstance(v0, State) else model.initial(v0, rounded)
+    staggered = isinstance(solver, AbstractStaggered)
+
+    def save(t: Array, y: State, args: Model) -> tuple:
+        if not staggered:
+            y = args.completed(t, y)
+        return tuple(_recording(what, t, y, args) for what in plan.values()), _extent(y)
+
+    if controller is None:
+        controller, dt0 = diffrax.StepTo(grid), None
+        saveat = diffrax.SaveAt(t0=True, steps=save_every, fn=save)
+        max_steps = steps
+    else:
+        dt0, max_steps = h, max_steps or 64 * steps
+        saveat = diffrax.SaveAt(ts=grid[::save_every], fn=save)
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(vector_field),
+        solver,
+        t0=grid[0],
+        t1=grid[-1],
+        dt0=dt0,
+        y0=y0,
+        args=model,
+        saveat=diffrax.SaveAt(subs=(saveat.subs, diffrax.SubSaveAt(t1=True, fn=_leaves))),
+        stepsize_controller=controller,
+        adjoint=diffrax.RecursiveCheckpointAdjoint() if adjoint is None else adjoint,
+        max_steps=max_steps,
+        progress_meter=diffrax.TqdmProgressMeter() if progress else diffrax.NoProgressMeter(),
+        throw=False,
+    )
+    (saved, extent), final = solution.ys
+    rows = steps // save_every + 1
+    saved, extent = jax.tree.map(lambda a: a[:rows], (saved, extent))
+    failed = ~(extent <= BLOWN_UP)
+    values = dict(zip(plan, saved, strict=True))
+    v = values.pop("", None)
+    sites = jnp.asarray(plan[""]) if "" in plan else None
+    final = jax.tree.unflatten(jax.tree.structure(y0), [a[0] for a in final])
+    bad = jnp.any(failed) | (solution.result != diffrax.RESULTS.successful)
+    return Traces(grid[::save_every], v, sites, values, final), bad, jnp.argmax(failed)
+
+
+def _leaves(t: Array, y: State, args: Model) -> list[Array]:
+    del t, args
+    return jax.tree.leaves(y)
+
+
+def _extent(y: State) -> Array:
+    """Largest absolute voltage; NaN stays NaN."""
+    return jnp.max(jnp.abs(jax.lax.stop_gradient(y.v)))
+
+
+def _initial_voltage(v0: ArrayLike, n: int) -> Array:
+    v = jnp.asarray(v0, float)
+    if v.shape not in ((), (n,)):
+        raise ValueError(
+            f"simulate: v0 must be a number, ({n},) mV or a State; got shape {v.shape}."
+        )
+    if is_concrete(v) and not np.all(np.isfinite(v)):
+        raise ValueError("simulate: v0 must be finite, in mV; it holds NaN or inf.")
+    return v
+
+
+def _recording(what: Any, t: Array, y: State, model: Model) -> Any:
+    return what(t, y, model) if callable(what) else y.v[what]
+
+
+def _plan(record: Record, n: int) -> dict[str, Any]:
+    """Name -> compartments `(r,)` or recording function; the name "" is what becomes `Traces.v`."""
+    if record is None:
+        return {"": jnp.arange(n)}
+    if callable(record):
+        return {"values": record}
+    if isinstance(record, Mapping):
+        plan = {k: what if callable(what) else _sites(what, n) for k, what in record.items()}
+        sites = [jnp.atleast_1d(what) for what in plan.values() if not callable(what)]
+        return plan | ({"": jnp.concatenate(sites)} if sites else {})
+    return {"": jnp.atleast_1d(_sites(record, n))}
+
+
+def _sites(sites: ArrayLike, n: int) -> Array:
+    if is_concrete(sites):
+        given = np.asarray(sites)
+        if given.dtype == bool:
+            given = np.flatnonzero(given)
+        if given.dtype.kind not in "iu":
+            raise ValueError(
+                f"record= takes compartment numbers (ints) or functions; got {sites!r}."
+            )
+        if np.any((given < 0) | (given >= n)):
+            raise ValueError(
+                f"record= site {_outside(given, n)} is outside 0..{n - 1} of this cell."
+            )
+        return jnp.asarray(given)
+    return jnp.asarray(sites)
+
+
+def _outside(sites: np.ndarray, n: int) -> int:
+    flat = np.atleast_1d(sites)
+    return int(flat[(flat < 0) | (flat >= n)][0])
+
+
+def _count_steps(t0: float, t1: float, dt: float, save_every: int) -> int:
+    for name, value in (("t0", t0), ("t1", t1), ("dt", dt)):
+        if not is_concrete(value):
+            raise ValueError(
+                f"simulate: {name} must be a known number: it fixes how many steps to take."
+            )
+        if not np.isfinite(value):
+            raise ValueError(f"simulate: {name} must be finite; got {value}.")
+    if dt <= 0:
+        raise ValueError(f"simulate: dt must be > 0 ms; got {dt}.")
+    if t1 <= t0:
+        raise ValueError(f"simulate: t1 must lie after t0 = {t0} ms; got {t1}.")
+    steps = int(round((t1 - t0) / dt))
+    if steps < 1 or abs(steps * dt - (t1 - t0)) > 1e-6 * dt * max(steps, 1):
+        raise ValueError(
+            f"simulate: t1 - t0 = {t1 - t0} ms is not a whole number of steps of dt = {dt} ms; "
+            f"use t1 = {t0 + max(steps, 1) * dt:.10g} or change dt."
+        )
+    if not isinstance(save_every, int) or save_every < 1 or steps % save_every:
+        raise ValueError(
+            f"simulate: save_every must be a whole number that divides the {steps} steps; got {save_every}."
+        )
+    return steps
+
+
+def _check_inputs(inputs: tuple, n: int) -> None:
+    for i, item in enumerate(inputs):
+        if not isinstance(item, Input):
+            raise TypeError(
+                f"simulate: inputs[{i}] must be a stimulus, clamp or synapse group; got {item!r}."
+            )
+        if is_concrete(item.site):
+            site = np.asarray(item.site)
+            if np.any((site < 0) | (site >= n)):
+                raise ValueError(
+                    f"simulate: {type(item).__name__} (inputs[{i}]) has site {_outside(site, n)}, outside "
+                    f"0..{n - 1} of this cell; find sites with cell.locate(...)."
+                )
+
+
+def _check_numbers(cell: Cell, inputs: tuple) -> None:
+    """Refuse NaN before it spreads; traced numbers are looked at by the solve itself."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path((cell, inputs)):
+        if is_concrete(leaf) and jnp.issubdtype(leaf.dtype, jnp.inexact):
+            bad = np.isnan(np.asarray(leaf))
+            if bad.any():
+                where = f" (entry {int(np.argmax(bad))})" if bad.ndim else ""
+                owner = ("cell", "inputs")[path[0].idx] + jax.tree_util.keystr(path[1:])
+                raise ValueError(
+                    f"simulate: {owner} is NaN{where}; every parameter must be a number."
+                )
+
+
+def _width(group: Input, t0: float, dt: float, steps: int) -> int | None:
+    """How many events of `group` a single step may have to deliver; `None` when unknown."""
+    if not isinstance(group, AbstractSynapse) or group.explicit:
+        return None
+    if group.max_per_step is not None:
+        return group.max_per_step
+    if not is_concrete(group.times):
+        return None
+    times = np.broadcast_to(group.times, (group.site.shape[0], group.times.shape[-1]))
+    return widest_step(times, t0, dt, steps)
+
+
+def _diagnosis(cell: Cell, traces: Traces, when: float, dt: float) -> str:
+    """When, where and why, for a solve that blew up."""
+    text = (
+        f"simulate: the voltage stopped being finite or passed {BLOWN_UP:g} mV at t = {when:g} ms"
+    )
+    if traces.v is not None and traces.sites is not None and traces.v.ndim == 2:
+        v = np.asarray(traces.v)
+        before = v[np.all(np.isfinite(v), axis=1)]
+        if len(before):
+            last = before[-1]
+            worst = int(np.argmax(np.abs(last + 65.0)))
+            site = int(np.asarray(traces.sites)[worst])
+            text += (
+                f"; the last finite voltages reach {last[worst]:.4g} mV at compartment {site} "
+                f"({cell.section_names[cell.section[site]]}, x = {cell.x[site]:.3g})"
+            )
+    return text + (
+        f". Likely causes: a conductance, current or time constant of the wrong unit, or dt = {dt:g} ms "
+        "too long for an explicit solver. throw=False returns the traces."
+    )

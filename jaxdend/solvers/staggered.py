@@ -1,0 +1,161 @@
+"""NEURON's staggered fixed-step schemes as diffrax solvers: voltage first, then everything else.
+
+One step from t_n (Hines 1984; Hines & Carnevale 1997, doi:10.1162/neco.1997.9.6.1179):
+
+1. deliver the events of this step to the synapses;
+2. evaluate stimuli at mid-step and linearise the membrane current, exactly, at v_n;
+3. solve the tree for the new voltage;
+4. advance concentrations with the current just used, then the gates at the new voltage.
+"""
+
+import abc
+from typing import Any, ClassVar
+
+import diffrax
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from jaxdend.dynamics import Model, State
+from jaxdend.mechanisms.base import AbstractChannel
+from jaxdend.synapses import AbstractKineticSynapse, AbstractSynapse
+
+
+class AbstractStaggered(diffrax.AbstractSolver):
+    """What the two schemes share; the model travels as `args`."""
+
+    term_structure: ClassVar = diffrax.ODETerm
+    interpolation_cls: ClassVar = diffrax.LocalLinearInterpolation
+    second_order: eqx.AbstractClassVar[bool]
+    round_events: eqx.AbstractVar[bool]
+
+    @abc.abstractmethod
+    def order(self, terms: Any) -> int:
+        """Order of convergence in the time step."""
+
+    def init(self, terms: Any, t0: Any, t1: Any, y0: State, args: Model) -> Array:
+        """The step counter: time is counted in steps, so that it never drifts."""
+        del terms, t1, y0
+        return jnp.round((t0 - args.start) / args.h).astype(int)
+
+    def func(self, terms: Any, t0: Any, y0: State, args: Model) -> State:
+        """The vector field itself."""
+        return terms.vf(t0, y0, args)
+
+    def step(
+        self,
+        terms: Any,
+        t0: Any,
+        t1: Any,
+        y0: State,
+        args: Model,
+        solver_state: Array,
+        made_jump: Any,
+    ) -> tuple[State, None, dict, Array, Any]:
+        """One step of `args.h` ms."""
+        del terms, t1, made_jump
+        y1 = staggered_step(
+            args, y0, t0, solver_state, second_order=self.second_order, rounded=self.round_events
+        )
+        return y1, None, {"y0": y0, "y1": y1}, solver_state + 1, diffrax.RESULTS.successful
+
+
+class BackwardEuler(AbstractStaggered):
+    """First order, NEURON's default: equal `dt` gives NEURON's traces.
+
+    `round_events=True` delivers events and switches stimuli at the nearest step, NEURON's rule.
+    """
+
+    round_events: bool = True
+    second_order: ClassVar[bool] = False
+
+    def order(self, terms: Any) -> int:
+        """First order."""
+        return 1
+
+
+class CrankNicolson(AbstractStaggered):
+    """Second order, NEURON's `secondorder = 2`: half a step implicitly, then `v1 = 2 v½ - v0`.
+
+    Gates live half a step ahead of the voltage. Events enter at their exact times and stimuli with
+    their exact mean over the step (`round_events=True` for NEURON's rounding). With a voltage clamp
+    among the inputs the voltage takes the L-stable SDIRK step of Alexander (1977,
+    doi:10.1137/0714068, γ = 1 - 1/√2), of the same order, which does not ring.
+    """
+
+    round_events: bool = False
+    second_order: ClassVar[bool] = True
+
+    def order(self, terms: Any) -> int:
+        """Second order."""
+        return 2
+
+
+def staggered_step(
+    model: Model, state: State, t: Array, n: Array, *, second_order: bool, rounded: bool
+) -> State:
+    """The state one step after `state` at `t`; `n` counts steps from `model.start`."""
+    h, mid = model.h, t + model.h / 2
+    inputs = tuple(
+        x if table is None else table.deliver(x, n)
+        for table, x in zip(model.events, state.inputs, strict=True)
+    )
+    state = State(state.v, state.mechanisms, inputs)
+    envs = model.environments(state)
+    mechanisms = tuple(
+        item.mechanism.trigger(item.at.take(state.v), x, env, mid)
+        if isinstance(item.mechanism, AbstractChannel)
+        else x
+        for item, x, env in zip(model.inserted, state.mechanisms, envs, strict=True)
+    )
+    state = State(state.v, mechanisms, inputs)
+    conductances = model.conductances(state, mid, carried=True)
+    (outward, ions), (slope, ion_slopes) = model.linearised(state, envs, conductances)
+    drive = model.injected(mid, mid) if rounded else model.injected(t, t + h)
+    source = drive - outward + slope * state.v
+    if not second_order:
+        v, used = _implicit(model, state.v, slope, source, h, t + h), None
+    elif model.has_clamp:
+        v = _sdirk(model, state.v, slope, source, t)
+        used = (v - state.v) / 2
+    else:
+        half = _implicit(model, state.v, slope, source, h / 2, t + h / 2)
+        v, used = 2 * half - state.v, half - state.v
+    if used is not None:  # the current that flowed: at mid-step, as NEURON's second_order_cur
+        ions = {ion: i + ion_slopes[ion] * used for ion, i in ions.items()}
+    mechanisms = model.advance(v, state, ions, h)
+    return State(v, mechanisms, _advance_inputs(model, v, state, mid))
+
+
+def _implicit(
+    model: Model, v: Array, slope: Array, source: Array, h: Array, t_clamp: Array
+) -> Array:
+    """Solve `(C/h + slope + axial + clamp) v1 = C/h v + source + clamp command`."""
+    c = model.capacitance / h
+    diagonal, right = c + slope + model.axial, c * v + source
+    if model.has_clamp:
+        g, command = model.clamped(t_clamp)
+        diagonal, right = diagonal + g, right + command
+    return model.matrix(diagonal).solve(right)
+
+
+def _sdirk(model: Model, v: Array, slope: Array, source: Array, t: Array) -> Array:
+    """The linearised voltage equation over one step by the L-stable two-stage SDIRK method."""
+    gamma = 1.0 - 1.0 / np.sqrt(2.0)
+    first = _implicit(model, v, slope, source, gamma * model.h, t + gamma * model.h)
+    # stage 2 starts from v + (1 - γ) h k1 with h k1 = (first - v) / γ
+    live = model.capacitance > 0
+    base = jnp.where(live, v + (1 - gamma) / gamma * (first - v), first)
+    return _implicit(model, base, slope, source, gamma * model.h, t + model.h)
+
+
+def _advance_inputs(model: Model, v: Array, state: State, mid: Array) -> tuple:
+    out = []
+    for group, x in zip(model.inputs, state.inputs, strict=True):
+        if isinstance(group, AbstractKineticSynapse):
+            x = group.advance(v[group.site], x, group.drive(mid), model.h)
+        elif isinstance(group, AbstractSynapse) and not group.explicit:
+            x = group.decay(x, model.h)
+        out.append(x)
+    return tuple(out)
