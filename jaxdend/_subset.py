@@ -1,10 +1,12 @@
 """A static set of compartments: which rows of an `(n,)` array a mechanism works on."""
 
 import hashlib
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array
 
 
@@ -61,7 +63,7 @@ class HostData:
 
     __slots__ = ("_digest", "data")
 
-    def __init__(self, **data: object):
+    def __init__(self, **data: Any):
         self.data = data
         h = hashlib.sha1()
         for name in sorted(data):
@@ -76,7 +78,7 @@ class HostData:
                 h.update(repr(value).encode())
         self._digest = h.digest()
 
-    def __getitem__(self, name: str):  # noqa: ANN204
+    def __getitem__(self, name: str) -> Any:
         return self.data[name]
 
     def __hash__(self) -> int:
@@ -91,4 +93,4 @@ class HostData:
 
 def is_concrete(*values: object) -> bool:
     """Whether no leaf of `values` is a tracer, so that its numbers can be looked at."""
-    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
+    return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(values))

@@ -103,6 +103,7 @@ class Cell(eqx.Module):
             xyz=comps.xyz,
             distance=comps.distance,
             length=comps.length,
+            radius=np.nan_to_num(comps.radius, nan=1.0),  # for `locate` while tracing
             parent=_compartment_parents(comps.parent, n),
             membrane=membrane,
             has_radius=bool(np.all(np.isfinite(comps.radius))),
@@ -226,7 +227,8 @@ class Cell(eqx.Module):
 
         **Raises:** `ValueError` where nothing fits, saying what the cell has.
         """
-        return locate(self.host, np.asarray(self.radius), region, distance, section, x, xyz)
+        radius = self.radius if is_concrete(self.radius) else self.host["radius"]
+        return locate(self.host, np.asarray(radius), region, distance, section, x, xyz)
 
     def insert(self, mechanism: AbstractMechanism, where: Where = None) -> "Cell":
         """A new cell with `mechanism` in the compartments `where`.

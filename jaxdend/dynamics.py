@@ -108,7 +108,7 @@ class Model(eqx.Module):
             for ion, i in current.items():
                 if ion in ions:
                     ions[ion] = item.at.add_to(ions[ion], i)
-            density = item.at.add_to(density, sum(current.values()))
+            density = item.at.add_to(density, jnp.asarray(sum(current.values())))
         total = density * self.area * 1e-2
         for group, x, g in zip(self.inputs, state.inputs, conductances, strict=True):
             if isinstance(group, AbstractSynapse):

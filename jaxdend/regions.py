@@ -1,6 +1,7 @@
 """Where on the cell: regions as boolean arrays, places as compartment numbers."""
 
 import numpy as np
+from jaxtyping import ArrayLike
 
 from jaxdend._subset import HostData
 
@@ -47,7 +48,7 @@ def locate(
     distance: float | None,
     section: int | str | None,
     x: float | None,
-    xyz: np.ndarray | None,
+    xyz: ArrayLike | None,
 ) -> int:
     """The one compartment that the arguments describe; see `Cell.locate`."""
     allowed = region_mask(host, region or "all") & host["membrane"]
@@ -103,15 +104,17 @@ def _on_section(host: HostData, allowed: np.ndarray, section: int | str, x: floa
     if isinstance(section, str):
         if section not in names:
             raise ValueError(f"no section {section!r}; this cell's sections are {_some(names)}.")
-        section = names.index(section)
-    if not 0 <= section < len(names):
-        raise ValueError(f"section must be in 0..{len(names) - 1}; got {section}.")
+        number = names.index(section)
+    else:
+        number = int(section)
+    if not 0 <= number < len(names):
+        raise ValueError(f"section must be in 0..{len(names) - 1}; got {number}.")
     x = 0.5 if x is None else float(x)
     if not 0.0 <= x <= 1.0:
         raise ValueError(f"x must lie in [0, 1] along the section; got {x}.")
-    index = np.flatnonzero((host["section"] == section) & allowed)
+    index = np.flatnonzero((host["section"] == number) & allowed)
     if len(index) == 0:
-        raise ValueError(f"section {names[section]} has no compartment in the region asked for.")
+        raise ValueError(f"section {names[number]} has no compartment in the region asked for.")
     return int(index[_nearest_x(host, index, x)])
 
 

@@ -1,7 +1,7 @@
 """`simulate`: a cell, its inputs, a time; a thin layer over `diffrax.diffeqsolve`."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import diffrax
 import equinox as eqx
@@ -25,6 +25,10 @@ Recorder = Callable[[Array, State, Model], Any]
 Record = ArrayLike | Recorder | Mapping[str, "int | ArrayLike | Recorder"] | None
 
 BLOWN_UP = 1e3  # mV
+FAILED_IN_JIT = (
+    "simulate: the voltage stopped being finite or passed 1000 mV. Run it outside jit to see when "
+    "and where, use a smaller dt, or pass throw=False."
+)
 
 
 def simulate(
@@ -93,11 +97,7 @@ def simulate(
         if np.any(np.asarray(bad)):
             raise SimulationError(_diagnosis(cell, traces, float(shown[int(when)]), dt))
         return traces
-    message = (
-        "simulate: the voltage stopped being finite or passed 1000 mV. Run it outside jit to see "
-        "when and where, use a smaller dt, or pass throw=False."
-    )
-    return eqx.error_if(traces, bad, message)
+    return eqx.error_if(traces, bad, FAILED_IN_JIT)
 
 
 @eqx.filter_jit
@@ -134,7 +134,7 @@ def _run(
         dt0, max_steps = h, max_steps or 64 * steps
         saveat = diffrax.SaveAt(ts=grid[::save_every], fn=save)
     solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(vector_field),
+        diffrax.ODETerm(vector_field),  # type: ignore[reportArgumentType]
         solver,
         t0=grid[0],
         t1=grid[-1],
@@ -148,7 +148,7 @@ def _run(
         progress_meter=diffrax.TqdmProgressMeter() if progress else diffrax.NoProgressMeter(),
         throw=False,
     )
-    (saved, extent), final = solution.ys
+    (saved, extent), final = cast(tuple, solution.ys)
     rows = steps // save_every + 1
     saved, extent = jax.tree.map(lambda a: a[:rows], (saved, extent))
     failed = ~(extent <= BLOWN_UP)
@@ -240,7 +240,8 @@ def _count_steps(t0: float, t1: float, dt: float, save_every: int) -> int:
         )
     if not isinstance(save_every, int) or save_every < 1 or steps % save_every:
         raise ValueError(
-            f"simulate: save_every must be a whole number that divides the {steps} steps; got {save_every}."
+            f"simulate: save_every must be a whole number that divides the {steps} steps; "
+            f"got {save_every}."
         )
     return steps
 
@@ -255,8 +256,8 @@ def _check_inputs(inputs: tuple, n: int) -> None:
             site = np.asarray(item.site)
             if np.any((site < 0) | (site >= n)):
                 raise ValueError(
-                    f"simulate: {type(item).__name__} (inputs[{i}]) has site {_outside(site, n)}, outside "
-                    f"0..{n - 1} of this cell; find sites with cell.locate(...)."
+                    f"simulate: {type(item).__name__} (inputs[{i}]) has site {_outside(site, n)}, "
+                    f"outside 0..{n - 1} of this cell; find sites with cell.locate(...)."
                 )
 
 
@@ -302,6 +303,6 @@ def _diagnosis(cell: Cell, traces: Traces, when: float, dt: float) -> str:
                 f"({cell.section_names[cell.section[site]]}, x = {cell.x[site]:.3g})"
             )
     return text + (
-        f". Likely causes: a conductance, current or time constant of the wrong unit, or dt = {dt:g} ms "
-        "too long for an explicit solver. throw=False returns the traces."
+        ". Likely causes: a conductance, current or time constant of the wrong unit, or "
+        f"dt = {dt:g} ms too long for an explicit solver. throw=False returns the traces."
     )

@@ -37,8 +37,8 @@ def spike_times(
 
     The crossing is interpolated linearly, so a time is differentiable wherever its spike exists.
 
-    **Arguments:** `traces` from `simulate`; `column`, which of the recorded sites; `max_spikes`, the
-    length of the result: earliest spikes first, the rest filled with `inf`. Without it the result
+    **Arguments:** `traces` from `simulate`; `column`, which recorded site; `max_spikes`, the length
+    of the result: earliest spikes first, the rest filled with `inf`. Without it the result
     is as long as there are spikes, or, while tracing (in `jit`, `vmap`, `grad`), 64.
 
     **Returns:** `(s,)` ms.

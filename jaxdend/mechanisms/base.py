@@ -26,7 +26,7 @@ def _leaf(value: ArrayLike | None) -> Array | None:
     try:
         return jnp.asarray(value, dtype=jnp.result_type(float))
     except TypeError:
-        return value  # a placeholder put there by a tree transformation
+        return value  # type: ignore[reportReturnType]  # a placeholder of a tree transformation
 
 
 def param(default: Any = dataclasses.MISSING, *, unit: str, doc: str = "") -> Any:
