@@ -17,11 +17,11 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # A module imports only modules of its own or a lower layer. From layer 5 on, the modules of a layer
 # do not import one another; only `cli` and `demo` import the edges of layer 6.
 LAYERS = (
-    {"units", "_types", "rates", "_errors", "_subset"},
+    {"units", "_types", "rates", "densities", "_errors", "_subset"},
     {"morphology"},
     {"cable", "mechanisms", "channels"},
     {"cell", "regions", "stimuli", "synapses"},
-    {"events", "dynamics", "solvers", "simulate", "rest", "traces", "spikes"},
+    {"events", "dynamics", "solvers", "simulate", "rest", "traces", "spikes", "recorders"},
     {"fitting", "sweep", "tasks", "emulator", "models"},
     {"io", "plotting", "config"},
     {"cli", "demo"},

@@ -23,7 +23,8 @@ KINKED = {-60.0, -82.0}  # where the published tau of KPst and CaTGHK changes br
 SOMEWHERE = np.linspace(-149.63, 99.37, 250)  # away from every singularity
 CELSIUS, CALCIUM, E_CA = 31.0, 3e-4, 118.0
 
-NAMES = [name for name in CHANNELS if not name.startswith("CalciumShell")]
+NO_GATES = ("CalciumShell", "DCaAP")  # tested on their own
+NAMES = [name for name in CHANNELS if not name.startswith(NO_GATES)]
 every_channel = pytest.mark.parametrize("name", NAMES)
 
 

@@ -1,0 +1,57 @@
+"""Density laws: plain array functions of path distance, for the parameters of channels.
+
+Each takes `distance (n,)` µm, usually `cell.distance`, and numbers, and returns `(n,)` values; all
+are differentiable in their numbers and nothing more than array expressions:
+
+    cell.insert(Ih(gbar=exponential(cell.distance, -1.7e-4, 4.2e-4, 360.0)), "apical")
+
+NaN distances (unknown) give NaN, which `Cell.insert` refuses.
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike
+
+
+def constant(distance: ArrayLike, value: ArrayLike) -> Array:
+    """`value` at every distance."""
+    distance = jnp.asarray(distance, float)
+    return jnp.where(jnp.isnan(distance), jnp.nan, value)
+
+
+def linear(distance: ArrayLike, start: ArrayLike, slope: ArrayLike) -> Array:
+    """`start + slope * distance`; `slope` per µm."""
+    return start + slope * jnp.asarray(distance, float)
+
+
+def exponential(
+    distance: ArrayLike, offset: ArrayLike, scale: ArrayLike, length: ArrayLike
+) -> Array:
+    """`offset + scale exp(distance / length)`; `length` µm, negative for a decay."""
+    return offset + scale * jnp.exp(jnp.asarray(distance, float) / length)
+
+
+def sigmoid(
+    distance: ArrayLike, near: ArrayLike, far: ArrayLike, half: ArrayLike, width: ArrayLike
+) -> Array:
+    """From `near` to `far`, half way at `half` µm, steep over `width` µm.
+
+    `near + (far - near) / (1 + exp(-(distance - half) / width))`.
+    """
+    distance = jnp.asarray(distance, float)
+    return near + (far - near) / (1.0 + jnp.exp(-(distance - half) / width))
+
+
+def step(distance: ArrayLike, near: ArrayLike, far: ArrayLike, edge: ArrayLike) -> Array:
+    """`near` below `edge` µm, `far` from there on."""
+    distance = jnp.asarray(distance, float)
+    value = jnp.where(distance < edge, near, far)
+    return jnp.where(jnp.isnan(distance), jnp.nan, value)
+
+
+def hot_zone(
+    distance: ArrayLike, inside: ArrayLike, outside: ArrayLike, start: ArrayLike, stop: ArrayLike
+) -> Array:
+    """`inside` strictly between `start` and `stop` µm, `outside` elsewhere."""
+    distance = jnp.asarray(distance, float)
+    value = jnp.where((distance > start) & (distance < stop), inside, outside)
+    return jnp.where(jnp.isnan(distance), jnp.nan, value)
