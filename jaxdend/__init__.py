@@ -23,6 +23,14 @@ from jaxdend.morphology import (
     single_compartment as single_compartment,
     y_tree as y_tree,
 )
+from jaxdend.recorders import (
+    ClampCurrent as ClampCurrent,
+    Conductance as Conductance,
+    Current as Current,
+    Gate as Gate,
+    Inside as Inside,
+    IonCurrent as IonCurrent,
+)
 from jaxdend.rest import rest as rest
 from jaxdend.simulate import simulate as simulate
 from jaxdend.solvers import BackwardEuler as BackwardEuler, CrankNicolson as CrankNicolson
