@@ -32,8 +32,9 @@ class State(eqx.Module):
     """
 
     v: Array  # (N,) mV
-    mechanisms: tuple[dict[str, Array], ...]  # aligned with cell.inserted, (k,) each
-    inputs: tuple  # aligned with model.inputs; () for inputs without state
+    # Lists: equinox takes an empty tuple for a leaf, and diffrax's Runge-Kutta solvers then fail.
+    mechanisms: list[dict[str, Array]] = eqx.field(converter=list)  # as cell.inserted, (k,) each
+    inputs: list = eqx.field(converter=list)  # as model.inputs; None for inputs without state
 
 
 class Model(eqx.Module):
@@ -207,15 +208,19 @@ class Model(eqx.Module):
             x or item.mechanism.initial(item.at.take(v), env)
             for item, x, env in zip(self.inserted, mechanisms, envs, strict=True)
         )
+        return State(v, mechanisms, self.initial_inputs(v, rounded))
+
+    def initial_inputs(self, v: Array, rounded: bool) -> list:
+        """What `State.inputs` holds at `start`, at `v (N,)` mV."""
         inputs = []
         for group, table in zip(self.inputs, self.events, strict=True):
             if isinstance(group, AbstractKineticSynapse):
                 inputs.append(group.initial(v[group.site]))
+            elif table is None:
+                inputs.append(None)
             else:
-                inputs.append(
-                    () if table is None else table.before(group, self.start, self.h, rounded)
-                )
-        return State(v, mechanisms, tuple(inputs))
+                inputs.append(table.before(group, self.start, self.h, rounded))
+        return inputs
 
     def advance(
         self, v: Array, state: State, ions: Currents, h: Array

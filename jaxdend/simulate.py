@@ -118,7 +118,7 @@ def _run(
     model = build_model(
         cell, inputs, start=grid[0], h=h, steps=steps, rounded=rounded, widths=widths
     )
-    y0 = v0 if isinstance(v0, State) else model.initial(v0, rounded)
+    y0 = _start(model, v0, rounded)
     staggered = isinstance(solver, AbstractStaggered)
 
     def save(t: Array, y: State, args: Model) -> tuple:
@@ -158,6 +158,20 @@ def _run(
     final = jax.tree.unflatten(jax.tree.structure(y0), [a[0] for a in final])
     bad = jnp.any(failed) | (solution.result != diffrax.RESULTS.successful)
     return Traces(grid[::save_every], v, sites, values, final), bad, jnp.argmax(failed)
+
+
+def _start(model: Model, v0: Array | State, rounded: bool) -> State:
+    """The first state; one without inputs, as from `rest`, meets them at their beginning."""
+    if not isinstance(v0, State):
+        return model.initial(v0, rounded)
+    if len(v0.inputs) == len(model.inputs):
+        return v0
+    if v0.inputs:
+        raise ValueError(
+            f"simulate: v0 is a State with {len(v0.inputs)} inputs, but {len(model.inputs)} are "
+            "given; go on with the inputs that it came from, or start from a State without any."
+        )
+    return State(v0.v, v0.mechanisms, model.initial_inputs(v0.v, rounded))
 
 
 def _leaves(t: Array, y: State, args: Model) -> list[Array]:
