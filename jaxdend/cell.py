@@ -144,6 +144,9 @@ class Cell(eqx.Module):
         comps, names = compartments_from_graph(
             parent=parent, axial_resistance=axial_resistance, area=area, ra=ra, **described
         )
+        cm = jnp.asarray(cm, float)
+        if cm.shape == comps.area.shape:  # exports hold 0 where there is no membrane
+            cm = jnp.where(comps.area > 0, cm, 1.0)
         return cls(comps, cm=cm, ra=ra, celsius=celsius, section_names=names)
 
     @property

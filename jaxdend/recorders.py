@@ -23,7 +23,6 @@ from jaxdend.mechanisms.base import AbstractChannel, AbstractPool, Env
 from jaxdend.stimuli import VoltageClamp
 from jaxdend.synapses import AbstractKineticSynapse, AbstractSynapse
 
-
 Sites = int | tuple[int, ...] | Array
 
 

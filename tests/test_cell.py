@@ -1,0 +1,271 @@
+"""Cells: how they are cut, what sits where, and what makes two of them equal."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxdend as jd
+from jaxdend.channels import HH, Leak
+
+
+@pytest.fixture(scope="module")
+def cell() -> jd.Cell:
+    return jd.Cell(jd.pyramidal(), max_length=60.0)
+
+
+def parameters(cell: jd.Cell, name: str) -> tuple[np.ndarray, dict]:
+    item = cell.mechanisms[name]
+    return item.at.index, vars(item.mechanism)
+
+
+# --- construction -----------------------------------------------------------------------------
+
+
+def test_max_length_d_lambda_and_ncomp():
+    morph = jd.ball_and_stick(dendrite_length=300.0)
+    assert jd.Cell(morph, max_length=60.0).n == 1 + 5
+    assert jd.Cell(morph, max_length=59.0).n == 1 + 7  # odd, as in NEURON
+    assert jd.Cell(morph, ncomp=lambda length: 4 if length > 100 else 1).n == 1 + 4
+    coarse, fine = jd.Cell(morph, d_lambda=0.3), jd.Cell(morph, d_lambda=0.01)
+    assert 1 < coarse.n < fine.n
+    assert fine.n % 2 == 0
+
+
+@pytest.mark.parametrize("rules", [{}, {"max_length": 50.0, "d_lambda": 0.1}])
+def test_exactly_one_rule(rules):
+    with pytest.raises(ValueError, match="exactly one of max_length="):
+        jd.Cell(jd.y_tree(), **rules)
+
+
+@pytest.mark.parametrize("rules", [{"max_length": 0.0}, {"d_lambda": -1.0}, {"ncomp": lambda _: 0}])
+def test_rules_that_cut_nothing(rules):
+    with pytest.raises(ValueError, match=f"{next(iter(rules))}|whole number"):
+        jd.Cell(jd.y_tree(), **rules)
+
+
+def test_only_a_morphology_makes_a_cell():
+    with pytest.raises(TypeError, match="read_morphology"):
+        jd.Cell("neuron.swc", max_length=10.0)
+
+
+def test_the_area_does_not_depend_on_the_cut():
+    morph = jd.ball_and_stick(20.0, 500.0, 2.0)
+    for length in (500.0, 60.0, 10.0):
+        cell = jd.Cell(morph, max_length=length)
+        np.testing.assert_allclose(cell.area.sum(), np.pi * (20.0**2 + 500.0 * 2.0), rtol=1e-6)
+    pyramid = [float(jd.Cell(jd.pyramidal(), max_length=d).area.sum()) for d in (200.0, 15.0)]
+    np.testing.assert_allclose(*pyramid, rtol=1e-9)
+
+
+# --- places -----------------------------------------------------------------------------------
+
+
+def test_regions_partition_the_cell(cell):
+    assert {"all", "soma", "axon", "basal", "apical", "dendrite"} <= set(cell.regions)
+    parts = [cell.region(name) for name in ("soma", "axon", "dendrite")]
+    assert np.all(np.sum(parts, axis=0) == 1)
+    np.testing.assert_array_equal(
+        cell.region("dendrite"), cell.region("basal") | cell.region("apical")
+    )
+    assert cell.region("all").shape == (cell.n,)
+    with pytest.raises(ValueError, match="no region 'tuffft'.*apical.*soma"):
+        cell.region("tuffft")
+
+
+def test_locate(cell):
+    soma = cell.locate("soma")
+    assert isinstance(soma, int)
+    assert cell.region("soma")[soma]
+    site = cell.locate("apical", distance=200.0)
+    assert cell.region("apical")[site]
+    assert abs(cell.distance[site] - 200.0) <= cell.length[site] / 2 + 1e-9
+    for i in (0, cell.n // 2, cell.n - 1):
+        assert cell.locate(xyz=cell.xyz[i] + 0.01) == i
+        name = cell.section_names[cell.section[i]]
+        assert cell.locate(section=name, x=cell.x[i]) == i
+        assert cell.locate(section=int(cell.section[i]), x=float(cell.x[i])) == i
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ({"region": "tuffft"}, "no region 'tuffft'"),
+        ({"region": "basal", "distance": 1e5}, "no compartment of basal at distance 100000.0 µm"),
+        ({"distance": -50.0}, "no compartment of the cell at distance"),
+        ({"section": 0, "x": 1.5}, r"x must lie in \[0, 1\]"),
+        ({"section": 10**6}, "section must be in 0.."),
+        ({"section": "dend[999]"}, "no section 'dend.999.'"),
+        ({"x": 0.5}, "needs section="),
+        ({"xyz": [0.0, 1.0]}, "three numbers"),
+    ],
+)
+def test_locate_says_what_is_wrong(cell, place, message):
+    with pytest.raises(ValueError, match=message):
+        cell.locate(**place)
+
+
+def test_locate_while_the_radii_are_traced(cell):
+    def f(radius):
+        return cell.set(radius=radius).locate("apical", distance=200.0) * radius
+
+    assert jax.jit(f)(1.0) == cell.locate("apical", distance=200.0)
+
+
+# --- mechanisms -------------------------------------------------------------------------------
+
+
+def test_insert_everywhere_by_region_mask_and_numbers(cell):
+    whole = cell.insert(Leak(g=1e-4))
+    np.testing.assert_array_equal(parameters(whole, "Leak")[0], np.arange(cell.n))
+    for where in ("basal", cell.region("basal"), np.flatnonzero(cell.region("basal"))):
+        index, values = parameters(cell.insert(Leak(g=1e-4), where), "Leak")
+        np.testing.assert_array_equal(index, np.flatnonzero(cell.region("basal")))
+        assert values["g"].shape == ()
+    assert cell.inserted == ()  # the original is untouched
+
+
+def test_values_per_compartment_may_be_nan_where_they_are_not_used(cell):
+    basal = cell.region("basal")
+    g = np.where(basal, 1e-5 * np.arange(cell.n), np.nan)
+    index, full = parameters(cell.insert(Leak(g=g), basal), "Leak")
+    np.testing.assert_allclose(full["g"], 1e-5 * index)
+    _, short = parameters(cell.insert(Leak(g=g[basal]), basal), "Leak")
+    np.testing.assert_array_equal(short["g"], full["g"])
+    with pytest.raises(ValueError, match="Leak: g is NaN at compartment"):
+        cell.insert(Leak(g=g))
+
+
+def test_inserting_again_overwrites_and_extends(cell):
+    first = cell.insert(Leak(g=1e-4, e=-70.0), np.arange(0, 6))
+    both = first.insert(Leak(g=2e-4, e=-60.0), np.arange(4, 9))
+    assert len(both.inserted) == 1
+    index, values = parameters(both, "Leak")
+    np.testing.assert_array_equal(index, np.arange(9))
+    np.testing.assert_allclose(values["g"], [1e-4] * 4 + [2e-4] * 5)
+    np.testing.assert_allclose(values["e"], [-70.0] * 4 + [-60.0] * 5)
+    apart = first.insert(Leak(g=3e-4), [8])
+    np.testing.assert_array_equal(parameters(apart, "Leak")[0], [0, 1, 2, 3, 4, 5, 8])
+    np.testing.assert_allclose(parameters(apart, "Leak")[1]["g"][-1], 3e-4)
+    again = first.insert(Leak(g=5e-4), np.arange(0, 6))
+    assert parameters(again, "Leak")[1]["g"] == 5e-4
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "where", "message"),
+    [
+        (Leak(g=np.ones(3)), None, "Leak: a parameter must be a number or have shape"),
+        (Leak(), np.ones(3, bool), "where= must have shape"),
+        (Leak(), [10**6], "compartment numbers in 0.."),
+        (Leak(), [0.5], "compartment numbers in 0.."),
+        (Leak(), "tuffft", "no region 'tuffft'"),
+        (HH(gnabar=np.nan), "soma", "HH: gnabar is NaN"),
+    ],
+)
+def test_insert_says_what_is_wrong(cell, mechanism, where, message):
+    with pytest.raises(ValueError, match=message):
+        cell.insert(mechanism, where)
+
+
+def test_an_empty_mask_and_a_stimulus_are_refused(cell):
+    with pytest.raises(ValueError, match="selects no compartment"):
+        cell.insert(Leak(), np.zeros(cell.n, bool))
+    with pytest.raises(TypeError, match="jd.simulate"):
+        cell.insert(jd.Step(0, 0.0, 1.0, 1.0))
+
+
+# --- cable ------------------------------------------------------------------------------------
+
+
+def test_set_by_region_and_per_compartment(cell):
+    out = cell.set("apical", cm=2.0, ra=70.0)
+    apical = cell.region("apical")
+    np.testing.assert_array_equal(out.cm, np.where(apical, 2.0, 1.0))
+    np.testing.assert_array_equal(out.ra, np.where(apical, 70.0, 100.0))
+    values = np.linspace(1.0, 2.0, cell.n)
+    np.testing.assert_allclose(cell.set(cm=values).cm, values)
+    assert float(cell.set(celsius=34.0).celsius) == 34.0
+    assert np.all(np.asarray(cell.cm) == 1.0)
+
+
+def test_a_new_radius_is_a_new_cylinder():
+    def stick(diameter):
+        return jd.Cell(jd.ball_and_stick(20.0, 300.0, diameter), max_length=60.0)
+
+    thin, thick = stick(2.0), stick(3.0)
+    out = thin.set("dendrite", radius=1.5)
+    for name in ("area", "radius", "own", "via"):
+        np.testing.assert_allclose(getattr(out, name), getattr(thick, name), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"cm": 0.0}, "cm must be > 0"),
+        ({"ra": -1.0}, "ra must be > 0"),
+        ({"cm": np.nan}, "cm must be > 0; compartment 0 has nan"),
+        ({"radius": np.ones(3)}, "radius must be a number or have shape"),
+    ],
+)
+def test_set_says_what_is_wrong(cell, values, message):
+    with pytest.raises(ValueError, match=message):
+        cell.set(**values)
+
+
+def test_cells_are_immutable_and_equal_ones_share_programs(cell):
+    with pytest.raises(AttributeError):
+        cell.cm = jnp.ones(cell.n)
+    twin = jd.Cell(jd.pyramidal(), max_length=60.0)
+    other = jd.Cell(jd.pyramidal(), max_length=30.0)
+    shape = jax.tree.structure
+    assert shape(cell) == shape(twin) == shape(cell.set(cm=2.0, radius=0.4))
+    assert hash(shape(cell)) == hash(shape(twin))
+    assert shape(cell) != shape(other)
+    leak = cell.insert(Leak(g=1e-4), "soma")
+    assert shape(leak) == shape(twin.insert(Leak(g=3e-4), "soma"))
+    assert shape(leak) != shape(cell.insert(Leak(g=1e-4), "basal"))
+    assert all(hasattr(leaf, "dtype") for leaf in jax.tree.leaves(leak))
+
+
+# --- from a graph -----------------------------------------------------------------------------
+
+
+def graph(reference, name):
+    data = np.load(reference / "builtin_checks.npz")
+    return data, {
+        "parent": data[f"{name}_graph_parent"],
+        "axial_resistance": data[f"{name}_graph_ri_MOhm"],
+        "area": data[f"{name}_graph_area_um2"],
+        "cm": data[f"{name}_graph_cm_uF_cm2"],
+    }
+
+
+def test_a_graph_exported_from_neuron_gives_its_traces(reference):
+    data, arrays = graph(reference, "C")
+    described = {"section": data["C_graph_secname"], "x": data["C_graph_x"]}
+    cell = jd.Cell.from_compartments(
+        **arrays, ra=150.0, distance=data["C_graph_dist_um"], **described
+    )
+    cell = cell.insert(Leak(g=5e-5, e=-70.0))
+    site = cell.locate(section="C1", x=0.7)
+    synapse = jd.Exp2Syn(site, 0.002, [10.0], tau1=0.5, tau2=5.0)
+    traces = jd.simulate(cell, synapse, t1=80.0, solver=jd.BackwardEuler(), v0=-70.0, record=[site])
+    assert np.max(np.abs(np.asarray(traces.v[:, 0]) - data["C_syn"])) < 1e-5
+
+
+def test_a_graph_must_be_one_tree():
+    good = {"parent": [-1, 0, 1], "axial_resistance": [0.0, 5.0, 5.0], "area": [10.0, 5.0, 5.0]}
+    assert jd.Cell.from_compartments(**good).n == 3
+    for change in (
+        {"parent": [-1, 2, 1]},
+        {"parent": [-1, -1, 1]},
+        {"area": [10.0, 5.0]},
+        {"area": [10.0, -5.0, 5.0]},
+        {"axial_resistance": [0.0, -5.0, 5.0]},
+    ):
+        with pytest.raises(ValueError, match="from_compartments|parent|area|axial|tree"):
+            jd.Cell.from_compartments(**(good | change))
+    with pytest.raises(TypeError, match="unknown .'colour'."):
+        jd.Cell.from_compartments(**good, colour=[1, 2, 3])
+    with pytest.raises(ValueError, match="needs the present radii"):
+        jd.Cell.from_compartments(**good).set(radius=2.0)
