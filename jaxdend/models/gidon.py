@@ -14,7 +14,7 @@ def gidon2020(cell: Cell, site: int, coupled: bool = False, *, surrogate: bool =
 
     **Arguments:** `cell` with regions `"soma"` and `"axon"` (everything else is dendrite); its
     axial resistances stay as they are. `site`, the one compartment with the dCaAP: for the
-    uncoupled cell (Fig. 3) `cell.locate(section="apic[76]", x=0.214)`, for the coupled one (Fig. S9)
+    uncoupled cell (Fig. 3) `cell.locate(section="apic[76]", x=0.214)`, for the coupled (Fig. S9)
     `cell.locate(section="apic[60]", x=0.99)`. `coupled=True` takes the stronger current, 4 instead
     of 1.6 mA/cm². `surrogate`, see `DCaAP`.
 

@@ -43,7 +43,7 @@ def hay2011(
     morphology: Morphology | Cell,
     *,
     hot: tuple[float, float] = (685.0, 885.0),
-    end_of_section: bool = True,
+    as_published: bool = True,
 ) -> Cell:
     """Hay et al.'s neuron, set "biophys3", on a reconstruction or on a cell that is cut already.
 
@@ -51,8 +51,8 @@ def hay2011(
     two passive cylinders in series at the soma, L = 30, d = 1 µm, one compartment each, and
     sections are cut into `1 + 2 int(L / 40)` compartments. Or a `Cell` whose regions `"soma"` and
     `"apical"` (`"basal"`, `"axon"`) and path distances are known; its axial resistances stay as
-    they are. `hot`, the zone of dendritic calcium channels, µm. `end_of_section=False` evaluates
-    densities at the centre of every compartment, for other morphologies.
+    they are. `hot`, the zone of dendritic calcium channels, µm. `as_published=False` evaluates
+    densities at the centre of every compartment and does not round them, for other cells.
 
     What the published scripts do without saying, kept here:
 
@@ -83,7 +83,7 @@ def hay2011(
             )
     cell = cell.set(cm=_by_region(CM, regions, cell.n, 1.0), celsius=6.3)
     cell = cell.insert(Leak(g=_by_region(LEAK, regions, cell.n), e=-90.0), _any(regions))
-    d = apical_distance(cell, end_of_section=end_of_section)
+    d = apical_distance(cell, end_of_section=as_published)
     longest = float(np.nanmax(apical_distance(cell, end_of_section=True)))
     graded = (
         (Ih, exponential(d, 2e-4 * -0.8696, 2e-4 * 2.087, longest / 3.6161)),
@@ -96,7 +96,8 @@ def hay2011(
     for channel, gbar in APICAL:
         cell = cell.insert(channel(gbar=gbar), apical)
     for channel, gbar in graded:
-        cell = cell.insert(channel(gbar=np.round(np.asarray(gbar, float), 10)), apical)
+        gbar = np.round(np.asarray(gbar), 10) if as_published else gbar
+        cell = cell.insert(channel(gbar=gbar), apical)
     if "basal" in regions:
         cell = cell.insert(Ih(gbar=BASAL_IH), regions["basal"])
     for name, (decay, gamma) in CALCIUM.items():

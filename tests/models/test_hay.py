@@ -14,24 +14,9 @@ from jaxdend.simulate import simulate
 from jaxdend.solvers import BackwardEuler
 from jaxdend.stimuli import Step, Waveform
 from jaxdend.traces import spike_times
-from models.neurons import graph_cell, placed
+from models.neurons import DENSITIES, graph_cell, placed
 
 DT = 0.025
-DENSITIES = {  # array of the graph: mechanism, parameter
-    "gIhbar_Ih": ("Ih", "gbar"),
-    "gCa_LVAstbar_Ca_LVAst": ("CaLVA", "gbar"),
-    "gCa_HVAbar_Ca_HVA": ("CaHVA", "gbar"),
-    "gSKv3_1bar_SKv3_1": ("SKv3_1", "gbar"),
-    "gSK_E2bar_SK_E2": ("SK", "gbar"),
-    "gK_Tstbar_K_Tst": ("KTst", "gbar"),
-    "gK_Pstbar_K_Pst": ("KPst", "gbar"),
-    "gNap_Et2bar_Nap_Et2": ("Nap", "gbar"),
-    "gNaTa_tbar_NaTa_t": ("NaTa", "gbar"),
-    "gImbar_Im": ("Im", "gbar"),
-    "decay_CaDynamics_E2": ("CalciumShell", "decay"),
-    "gamma_CaDynamics_E2": ("CalciumShell", "gamma"),
-    "g_pas": ("Leak", "g"),
-}
 SPIKES = [297.9647, 308.1471, 327.1784]
 
 

@@ -1,0 +1,81 @@
+"""Branco et al. 2010 against the published neuron in NEURON at equal time step."""
+
+import numpy as np
+import pytest
+
+from jaxdend.models import branco2010
+from jaxdend.simulate import simulate
+from jaxdend.solvers import BackwardEuler
+from jaxdend.synapses import AlphaSynapse, NMDAKinetic
+from models.neurons import graph_cell, placed
+
+PEAKS = {  # interval ms: soma EPSP in mV, inwards, outwards, and both with AMPA alone
+    0.0: (9.7363, 9.7363, 5.6373, 5.6373),
+    2.0: (10.4760, 9.0011, 4.4612, 3.7674),
+    4.0: (10.2485, 7.9637, 2.8756, 2.4767),
+    8.0: (6.4020, 5.7817, 1.7191, 1.5648),
+}
+
+
+@pytest.fixture(scope="module")
+def bare(reference):
+    return graph_cell(reference / "branco2010_graph.npz", ra=150.0)
+
+
+def sites(cell) -> np.ndarray:
+    """Distal first; x = 0 of the dendrite is the end of its parent."""
+    along = [cell.locate(section="dend[13]", x=1 - i / 8) for i in range(8)]
+    return np.array([*along, cell.locate(section="dend[12]", x=1.0)])
+
+
+def run(cell, interval, outwards=False, nmda=8e-3, t1=200.0):
+    onset = 50.0 + interval * np.arange(9.0)
+    onset = (onset[::-1] if outwards else onset)[:, None]
+    at = sites(cell)
+    inputs = [AlphaSynapse(at, 5e-4, onset, tau=2.0, cutoff=10.0)]
+    record = {"soma": cell.locate("soma"), "mid": int(at[4]), "tip": int(at[0])}
+    if nmda:
+        inputs.append(NMDAKinetic(at, nmda, onset))
+        record["O4"] = lambda t, y, model: y.inputs[1][NMDAKinetic.states.index("O"), 4]
+        record["UMg4"] = lambda t, y, model: y.inputs[1][NMDAKinetic.states.index("UMg"), 4]
+    return simulate(cell, inputs, t1=t1, dt=0.025, solver=BackwardEuler(), record=record, v0=-75.0)
+
+
+def peak(*args, **kwargs) -> float:
+    return float(run(*args, t1=150.0, **kwargs).v[:, 0].max()) + 75.0
+
+
+def test_leak_and_capacitance(bare):
+    cell, graph = bare
+    membrane = graph["area_um2"] > 0
+    decorated = branco2010(cell.set(cm=2.0))
+    want = np.where(membrane, graph["dens__g_pas"], np.nan)
+    np.testing.assert_array_equal(placed(decorated, "Leak", "g"), want)
+    assert (decorated.cm == 1.0).all()
+
+
+def test_inwards_at_4_ms(reference, bare):
+    want = np.load(reference / "branco2010_in_4ms_float64.npz")
+    traces = run(branco2010(bare[0]), 4.0)
+    for column, name in enumerate(("v_soma", "v_d13mid", "v_d13_1")):
+        np.testing.assert_allclose(traces.v[:, column], want[name], rtol=0, atol=1e-7)
+    for name in ("O4", "UMg4"):
+        np.testing.assert_allclose(traces[name], want[name], rtol=0, atol=1e-7)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("interval", PEAKS)
+def test_sequences(bare, interval):
+    cell = branco2010(bare[0])
+    found = [
+        peak(cell, interval, outwards, nmda=nmda)
+        for nmda in (8e-3, None)
+        for outwards in (False, True)
+    ]
+    np.testing.assert_allclose(found, PEAKS[interval], rtol=0, atol=2e-4)
+
+
+def test_active(bare):
+    cell = branco2010(bare[0], active=True)
+    found = [peak(cell, 4.0, outwards, nmda=5e-3) for outwards in (False, True)]
+    np.testing.assert_allclose(found, [8.6517, 6.1723], rtol=0, atol=2e-4)

@@ -1,0 +1,121 @@
+"""Gidon et al. 2020, uncoupled, against the published neuron in NEURON at equal time step."""
+
+import numpy as np
+import pytest
+
+from jaxdend.cell import Cell
+from jaxdend.models import gidon2020
+from jaxdend.simulate import simulate
+from jaxdend.solvers import BackwardEuler
+from jaxdend.stimuli import Step
+from jaxdend.synapses import AMPA, NMDA
+from models.neurons import graph_cell
+
+DT = 0.05
+X_TIMES = [491.325, 773.975, 974.025, 1818.575, 2417.575, 2863.375, 3352.475]
+
+
+@pytest.fixture(scope="module")
+def published(reference):
+    bare, graph = graph_cell(reference / "gidon2020_graph.npz")
+    site = bare.locate(section="apic[76]", x=0.214)
+    return gidon2020(bare, site), site, graph
+
+
+def synapses(file) -> list:
+    """100 background AMPA synapses, and AMPA with NMDA along the pathways."""
+    given = np.load(file)
+    offsets = given["event_offsets"]
+    times = np.full((len(offsets) - 1, np.diff(offsets).max()), np.inf)
+    for i, (a, b) in enumerate(zip(offsets[:-1], offsets[1:], strict=True)):
+        times[i, : b - a] = given["event_times"][a:b]
+    node, paired = given["node"], given["group"] != "plex_bg"
+    return [
+        AMPA.preset("gidon2020", node, 7e-4, times),
+        NMDA.preset("gidon2020", node[paired], 1.3e-3, times[paired]),
+    ]
+
+
+def dcaap(name: str):
+    def record(t, state, model):
+        del t, model
+        return next(x[name][0] for x in state.mechanisms if "t_last" in x)
+
+    return record
+
+
+def run(cell, site, inputs, t1):
+    record = {"dcaap": site, "soma": 0} | {name: dcaap(name) for name in ("A", "B", "K", "t_last")}
+    return simulate(cell, inputs, t1=t1, dt=DT, solver=BackwardEuler(), record=record, v0=-75.0)
+
+
+def events(traces) -> tuple[np.ndarray, np.ndarray]:
+    """Times of the dCaAPs and their K."""
+    last = np.asarray(traces["t_last"])
+    start = np.flatnonzero(np.diff(last) != 0) + 1
+    return last[start], np.asarray(traces["K"])[start]
+
+
+def test_one_compartment_has_the_current(published):
+    cell, site, graph = published
+    (at,) = np.flatnonzero(np.nan_to_num(graph["dens__w_dCaAP"]))
+    assert site == at
+    assert cell.mechanisms["DCaAP"].at.index.tolist() == [site]
+    assert float(cell.mechanisms["DCaAP"].mechanism.w) == pytest.approx(graph["dens__w_dCaAP"][at])
+
+
+def test_pathway_x(reference, published):
+    cell, site, _ = published
+    want = np.load(reference / "gidon2020_x_dt0.05_float64.npz")
+    traces = run(cell, site, synapses(reference / "gidon2020_inputs_X.npz"), 900.0)
+    n = len(want["v_soma"])
+    np.testing.assert_allclose(traces.v[:n, 0], want["v_dcaap"], rtol=0, atol=5e-5)
+    np.testing.assert_allclose(traces.v[:n, 1], want["v_soma"], rtol=0, atol=5e-6)
+    for name in "ABK":
+        np.testing.assert_allclose(traces[name][1:n], want[name][1:], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(events(traces)[0], X_TIMES[:2], rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("pathway", "count", "full", "mean_k"),
+    [("X", 7, 7, 0.996), ("Y", 13, 12, 0.928), ("XY", 20, 1, 0.205)],
+)
+def test_exclusive_or(reference, published, pathway, count, full, mean_k):
+    """Full events for either pathway, suppressed ones for both."""
+    cell, site, _ = published
+    traces = run(cell, site, synapses(reference / f"gidon2020_inputs_{pathway}.npz"), 4000.0)
+    times, k = events(traces)
+    assert len(times) == count
+    assert np.sum(k > 0.5) == full
+    assert np.mean(k) == pytest.approx(mean_k, abs=6e-4)
+    if pathway == "X":
+        np.testing.assert_allclose(times, X_TIMES, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("current", "k", "v", "peak"),
+    [(0.22, 0.867, -34.33, 15.59), (0.26, 0.468, -27.12, -0.17), (0.30, 0.253, -19.91, -5.36)],
+)
+def test_amplitude_falls_with_strength(published, current, k, v, peak):
+    """The second event of a step; the first has K near 1."""
+    cell, site, _ = published
+    traces = run(cell, site, Step(site, 200.0, 1000.0, current), 520.0)
+    times, ks = events(traces)
+    assert len(times) == 2
+    assert ks[1] == pytest.approx(k, abs=1e-3)
+    start = round(times[1] / DT)
+    local = np.asarray(traces.v[start:, 0])
+    assert float(traces.v[int(times[1] / DT), 0]) == pytest.approx(v, abs=0.02)
+    assert local.max() == pytest.approx(peak, abs=0.02)
+
+
+def test_refuses_a_site_without_membrane(published):
+    cell, _, _ = published
+    bare = Cell.from_compartments(
+        parent=[-1, 0], axial_resistance=[1.0, 1.0], area=[1.0, 0.0], section=["soma", "soma"]
+    )
+    with pytest.raises(ValueError, match="with membrane in 0..1; got 1"):
+        gidon2020(bare, 1)
+    with pytest.raises(ValueError, match=f"in 0..{cell.n - 1}; got {cell.n}"):
+        gidon2020(cell, cell.n)
