@@ -119,7 +119,10 @@ def _local_solve(model: Model, f: Callable, z: Unknown, r: Unknown) -> Unknown:
         diagonal = where.add_to(diagonal, -to_v * by_v[p] / own)
         r_v = where.add_to(r_v, -to_v * r_c[p] / own)
         pivots.append(own)
-    dv = model.matrix(diagonal).solve(r_v)
+    matrix = model.matrix(diagonal)
+    dv = jax.lax.custom_linear_solve(  # so that it can be transposed, for reverse mode
+        matrix.mv, r_v, lambda _, b: matrix.solve(b), symmetric=True
+    )
     dc = [
         (r - b * where.take(dv)) / own
         for r, b, where, own in zip(r_c, by_v, at, pivots, strict=True)
