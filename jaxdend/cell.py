@@ -290,7 +290,8 @@ class Cell(eqx.Module):
     def _resized(self, at: Subset, radius: Array) -> dict[str, Array]:
         if not self.host["has_radius"]:
             raise ValueError(
-                "set(radius=...) needs the present radii: give radius= or length= to from_compartments."
+                "set(radius=...) needs the present radii: give radius= or length= to "
+                "Cell.from_compartments."
             )
         new = at.put(self.radius, at.take(radius))
         scale = new / self.radius
@@ -370,8 +371,9 @@ def _at(leaf: Array, at: Subset, n: int, mechanism: object = None) -> Array:
         return leaf
     if leaf.shape[0] != n:
         raise ValueError(
-            f"{type(mechanism).__name__}: a parameter must be a number or have shape ({n},), one value "
-            f"per compartment, or ({len(at)},), one per compartment of where=; got {leaf.shape}."
+            f"{type(mechanism).__name__}: a parameter must be a number or have shape ({n},), one "
+            f"value per compartment, or ({len(at)},), one per compartment of where=; "
+            f"got {leaf.shape}."
         )
     return at.take(leaf)
 

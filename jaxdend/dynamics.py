@@ -176,7 +176,7 @@ class Model(eqx.Module):
         return TreeMatrix(diagonal, self.edge, self.tree)
 
     def complete(self, v: Array, extra: Array, current: Array) -> Array:
-        """`v` with its algebraic nodes solved for, at `extra` slope (µS) and `current` (nA) there."""
+        """`v` with its algebraic nodes solved for, at `extra` slope (µS), `current` (nA)."""
         fixed = np.zeros(len(self.tree.parent), bool)
         fixed[self.membrane.index] = True
         if fixed.all():
@@ -225,7 +225,7 @@ class Model(eqx.Module):
     def advance(
         self, v: Array, state: State, ions: Currents, h: Array
     ) -> tuple[dict[str, Array], ...]:
-        """Mechanism states `h` ms later at frozen `v`: concentrations first, then those who read."""
+        """Mechanism states `h` ms later at frozen `v`: concentrations first, then their readers."""
         moved = []
         for item, x in zip(self.inserted, state.mechanisms, strict=True):
             pool = item.mechanism

@@ -18,7 +18,8 @@ def label_regions(
         if name not in regions and np.any(kind == code):
             regions[name] = kind == code
     if not np.any(kind):
-        stems = np.array([PREFIXES.get(name.rpartition(".")[2].split("[")[0], "") for name in names])[section]
+        stem = [name.rpartition(".")[2].split("[")[0] for name in names]
+        stems = np.array([PREFIXES.get(s, "") for s in stem])[section]
         for name in PREFIXES.values():
             if name not in regions and np.any(stems == name):
                 regions[name] = stems == name

@@ -62,11 +62,11 @@ def simulate(
     - `save_every`: keep every so many steps.
     - `controller`: a diffrax step size controller, for an adaptive diffrax solver; results are
         still reported on the grid of `dt`.
-    - `adjoint`: how reverse mode works; default `diffrax.RecursiveCheckpointAdjoint()`, whose number
-        of checkpoints follows from the number of steps. `diffrax.ForwardMode()` for `jax.jvp`.
+    - `adjoint`: how reverse mode works; default `diffrax.RecursiveCheckpointAdjoint()`, whose
+        number of checkpoints follows from that of the steps. `diffrax.ForwardMode()` for `jax.jvp`.
     - `progress`: show a progress bar.
-    - `throw`: raise when the voltage stops being finite or passes 1000 mV. `throw=False` returns the
-        traces as they are.
+    - `throw`: raise when the voltage stops being finite or passes 1000 mV. `throw=False` returns
+        the traces as they are.
 
     **Returns:** `Traces`, with `ts` running over `t0, t0 + dt, …, t1`.
 

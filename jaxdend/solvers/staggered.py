@@ -115,7 +115,7 @@ def staggered_step(
     drive = model.injected(mid, mid) if rounded else model.injected(t, t + h)
     source = drive - outward + slope * state.v
     if not second_order:
-        v, used = _implicit(model, state.v, slope, source, h, t + h), None
+        v, used = _implicit(model, state.v, slope, source, h, mid), None
     elif model.has_clamp:
         v = _sdirk(model, state.v, slope, source, t)
         used = (v - state.v) / 2
@@ -143,11 +143,17 @@ def _implicit(
 def _sdirk(model: Model, v: Array, slope: Array, source: Array, t: Array) -> Array:
     """The linearised voltage equation over one step by the L-stable two-stage SDIRK method."""
     gamma = 1.0 - 1.0 / np.sqrt(2.0)
+    end = _just_before(t + model.h, model.h)
     first = _implicit(model, v, slope, source, gamma * model.h, t + gamma * model.h)
     # stage 2 starts from v + (1 - γ) h k1 with h k1 = (first - v) / γ
     live = model.capacitance > 0
     base = jnp.where(live, v + (1 - gamma) / gamma * (first - v), first)
-    return _implicit(model, base, slope, source, gamma * model.h, t + model.h)
+    return _implicit(model, base, slope, source, gamma * model.h, end)
+
+
+def _just_before(t: Array, h: Array) -> Array:
+    """`t` from the left, past rounding: a clamp that switches at `t` has not switched yet."""
+    return t - 1e-6 * h - 8 * jnp.finfo(t.dtype).eps * jnp.abs(t)
 
 
 def _advance_inputs(model: Model, v: Array, state: State, mid: Array) -> tuple:
