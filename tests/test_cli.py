@@ -1,6 +1,7 @@
 """The command line: what it writes, and how it fails."""
 
 import json
+import os
 import subprocess
 import sys
 import tomllib
@@ -227,14 +228,39 @@ def test_embedded_demo_runs(run, tmp_path):
     assert again.resolved["parameter"][0]["path"] == demo.HIDDEN[0][0]
 
 
-def test_script_prints_no_traceback(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", "from jaxdend.cli import main; main()", "fit", "absent.toml"],
-        cwd=tmp_path,
+def script(*arguments: str, cwd) -> subprocess.CompletedProcess:
+    """The command in a process of its own, in JAX's default precision, warnings being errors."""
+    code = "from jaxdend.cli import main; main()"
+    environment = {k: v for k, v in os.environ.items() if k != "JAX_ENABLE_X64"}
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=cwd,
+        env=environment | {"PYTHONWARNINGS": "error"},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def test_script_prints_no_traceback(tmp_path):
+    done = script("fit", "absent.toml", cwd=tmp_path)
     assert done.returncode == 2
     assert "no such file" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["simulate", "fit"])
+def test_float64_whatever_the_default(model, tmp_path, command):
+    (tmp_path / "fit.toml").write_text('model = "model.toml"\n' + FIT, encoding="utf-8")
+    file = "model.toml" if command == "simulate" else "fit.toml"
+    done = script(command, file, "--out", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    with np.load(tmp_path / "out" / "traces.npz") as data:
+        assert data["v" if command == "simulate" else "after"].dtype == np.float64
+
+
+def test_float32_if_the_file_says_so(run, model, tmp_path):
+    model.write_text(f'{MODEL}precision = "float32"\n', encoding="utf-8")
+    assert run("simulate", model, "--out", tmp_path / "out").exit_code == 0
+    with np.load(tmp_path / "out" / "traces.npz") as data:
+        assert data["v"].dtype == np.float32

@@ -10,7 +10,7 @@ from jaxdend import demo as demonstration
 from jaxdend.cli.console import OUT, explain
 from jaxdend.cli.report import prepare, report_fit, report_simulation
 from jaxdend.cli.runs import run_fit, run_simulation
-from jaxdend.config import FitFile, ModelFile
+from jaxdend.config import FitFile, ModelFile, precision
 
 app = typer.Typer(
     name="jaxdend",
@@ -53,7 +53,8 @@ def simulate(
     with explain():
         checked = ModelFile.read(model)
         prepare(out, checked.resolved)
-        report_simulation(run_simulation(checked), out)
+        with precision(checked.precision):
+            report_simulation(run_simulation(checked), out)
 
 
 @app.command()
@@ -67,7 +68,8 @@ def fit(
     with explain():
         checked = FitFile.read(problem)
         prepare(out, checked.resolved)
-        report_fit(run_fit(checked), out)
+        with precision(checked.model.precision):
+            report_fit(run_fit(checked), out)
 
 
 @app.command()
@@ -87,4 +89,5 @@ def demo(
         checked = demonstration.demo_file(embedded=embedded, seed=seed, starts=starts, steps=steps)
         prepare(out, checked.resolved)
         OUT.print(demonstration.STORY, highlight=False)
-        report_fit(run_fit(checked), out)
+        with precision(checked.model.precision):
+            report_fit(run_fit(checked), out)

@@ -1,4 +1,4 @@
-"""Run what a checked file describes, with progress on stderr."""
+"""Run what a checked file describes, in JAX's current precision, with progress on stderr."""
 
 import dataclasses
 import time
@@ -15,7 +15,7 @@ from rich.progress import (
 )
 
 from jaxdend.cli.console import ERR
-from jaxdend.config import Experiment, FitFile, ModelFile, Problem, precision
+from jaxdend.config import Experiment, FitFile, ModelFile, Problem
 from jaxdend.fitting import FitResult
 from jaxdend.traces import Traces
 
@@ -43,7 +43,7 @@ class FitRun:
 def run_simulation(model: ModelFile) -> SimulationRun:
     """Build and simulate a model file."""
     clock = time.perf_counter()
-    with precision(model.precision), ERR.status("simulating"):
+    with ERR.status("simulating"):
         experiment = model.build()
         traces = jax.block_until_ready(experiment.simulate())
     return SimulationRun(experiment, traces, time.perf_counter() - clock)
@@ -52,28 +52,27 @@ def run_simulation(model: ModelFile) -> SimulationRun:
 def run_fit(file: FitFile) -> FitRun:
     """Build a fit file and run all its stages."""
     clock = time.perf_counter()
-    with precision(file.model.precision):
-        with ERR.status("building the cell and its target"):
-            problem = file.build()
-        with _progress() as progress:
-            tasks = [
-                progress.add_task(
-                    f"stage {i + 1} {stage['loss']}", total=stage["steps"], start=False, loss=""
-                )
-                for i, stage in enumerate(file.resolved["stage"])
-            ]
-            progress.start_task(tasks[0])
+    with ERR.status("building the cell and its target"):
+        problem = file.build()
+    with _progress() as progress:
+        tasks = [
+            progress.add_task(
+                f"stage {i + 1} {stage['loss']}", total=stage["steps"], start=False, loss=""
+            )
+            for i, stage in enumerate(file.resolved["stage"])
+        ]
+        progress.start_task(tasks[0])
 
-            def show(stage: int, step: int, losses: np.ndarray) -> None:
-                progress.start_task(tasks[stage])
-                finite = losses[np.isfinite(losses)]
-                best = f"{finite.min():.3g}" if finite.size else "not finite"
-                progress.update(tasks[stage], completed=step, loss=best)
+        def show(stage: int, step: int, losses: np.ndarray) -> None:
+            progress.start_task(tasks[stage])
+            finite = losses[np.isfinite(losses)]
+            best = f"{finite.min():.3g}" if finite.size else "not finite"
+            progress.update(tasks[stage], completed=step, loss=best)
 
-            stages = problem.run(show)
-        voltage = jax.jit(jax.vmap(problem.voltage))
-        before = np.asarray(voltage(stages[0].start_params))
-        after = np.asarray(voltage(stages[-1].all_params))
+        stages = problem.run(show)
+    voltage = jax.jit(jax.vmap(problem.voltage))
+    before = np.asarray(voltage(stages[0].start_params))
+    after = np.asarray(voltage(stages[-1].all_params))
     return FitRun(problem, stages, before, after, time.perf_counter() - clock)
 
 

@@ -73,6 +73,14 @@ def test_theta_replaces_a_parameter(tmp_path):
     np.testing.assert_allclose(cell.ra, 50.0)
 
 
+def test_starts_from_rest(tmp_path):
+    changed = tables()
+    changed["stimulus"], changed["synapse"] = [], []
+    changed["simulate"]["v0"] = "rest"
+    v = np.asarray(check(tmp_path, changed).build().simulate().v)
+    np.testing.assert_allclose(v, v[:1].repeat(len(v), axis=0), atol=1e-6)
+
+
 def _drop(name):
     return lambda t: t.pop(name)
 
