@@ -1,5 +1,6 @@
 """jaxdend: differentiable simulation of neurons with active dendrites, in JAX."""
 
+from jaxdend import channels as channels, densities as densities, models as models
 from jaxdend._errors import (
     ConfigError as ConfigError,
     MorphologyError as MorphologyError,

@@ -20,14 +20,14 @@ def constant(distance: ArrayLike, value: ArrayLike) -> Array:
 
 def linear(distance: ArrayLike, start: ArrayLike, slope: ArrayLike) -> Array:
     """`start + slope * distance`; `slope` per µm."""
-    return start + slope * jnp.asarray(distance, float)
+    return jnp.asarray(start) + jnp.asarray(slope) * jnp.asarray(distance, float)
 
 
 def exponential(
     distance: ArrayLike, offset: ArrayLike, scale: ArrayLike, length: ArrayLike
 ) -> Array:
     """`offset + scale exp(distance / length)`; `length` µm, negative for a decay."""
-    return offset + scale * jnp.exp(jnp.asarray(distance, float) / length)
+    return jnp.asarray(offset) + jnp.asarray(scale) * jnp.exp(jnp.asarray(distance, float) / length)
 
 
 def sigmoid(
@@ -37,7 +37,7 @@ def sigmoid(
 
     `near + (far - near) / (1 + exp(-(distance - half) / width))`.
     """
-    distance = jnp.asarray(distance, float)
+    distance, near, far = jnp.asarray(distance, float), jnp.asarray(near), jnp.asarray(far)
     return near + (far - near) / (1.0 + jnp.exp(-(distance - half) / width))
 
 

@@ -9,7 +9,7 @@ Sites are compartments, an int or `(r,)` int; the result has the shape of the si
 checked and part of the program; to change them without compiling anew, trace them (`jax.vmap`).
 """
 
-from typing import Any
+from typing import Any, cast
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ from jaxtyping import Array, ArrayLike
 
 from jaxdend._subset import Subset, is_concrete
 from jaxdend.cell import Inserted
-from jaxdend.dynamics import Currents, Model, State
+from jaxdend.dynamics import Model, State
 from jaxdend.mechanisms.base import AbstractChannel, AbstractPool, Env
 from jaxdend.stimuli import VoltageClamp
 from jaxdend.synapses import AbstractKineticSynapse, AbstractSynapse
@@ -72,7 +72,8 @@ class Current(eqx.Module):
         i, item = _find(model, self.mechanism)
         if not isinstance(item.mechanism, AbstractChannel):
             raise ValueError(f"Current: {self.mechanism} carries no current; Inside(ion) reads it.")
-        density = sum(_currents(item, state, model.environments(state)[i], i).values())
+        currents = _currents(item, state, model.environments(state)[i], i)
+        density = jnp.asarray(sum(currents.values()))
         return density[_rows(item.at, self.sites, self.mechanism)]
 
 
@@ -169,10 +170,10 @@ def _find(model: Model, name: str) -> tuple[int, Inserted]:
     return names.index(name), model.inserted[names.index(name)]
 
 
-def _currents(item: Inserted, state: State, env: Env, i: int) -> Currents:
-    v = item.at.take(state.v)
-    current = item.mechanism.current(v, state.mechanisms[i], env)
-    given = current if isinstance(current, dict) else {item.mechanism.ion: current}
+def _currents(item: Inserted, state: State, env: Env, i: int) -> dict[str | None, Array]:
+    v, channel = item.at.take(state.v), cast(AbstractChannel, item.mechanism)
+    current = channel.current(v, state.mechanisms[i], env)
+    given = current if isinstance(current, dict) else {channel.ion: current}
     return {ion: jnp.broadcast_to(density, v.shape) for ion, density in given.items()}
 
 

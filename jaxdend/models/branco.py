@@ -1,5 +1,8 @@
 """The rat layer 2/3 pyramidal neuron of Branco et al. 2010, which tells sequences apart."""
 
+# pyright: reportArgumentType=false
+# a parameter takes any number and converts it to an array; its type says what it becomes
+
 from jaxdend.cell import Cell
 from jaxdend.channels import Ca, CaT, KCa, Km, Kv, Leak, Na
 

@@ -1,5 +1,8 @@
 """The human layer 2/3 pyramidal neuron of Gidon et al. 2020, with dendritic action potentials."""
 
+# pyright: reportArgumentType=false
+# a parameter takes any number and converts it to an array; its type says what it becomes
+
 import numpy as np
 
 from jaxdend.cell import Cell

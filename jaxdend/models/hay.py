@@ -1,5 +1,8 @@
 """The layer 5b pyramidal neuron of Hay et al. 2011, parameter set "biophys3" (BAC and step)."""
 
+# pyright: reportArgumentType=false
+# a parameter takes any number and converts it to an array; its type says what it becomes
+
 import numpy as np
 
 from jaxdend.cell import Cell

@@ -1,5 +1,8 @@
 """Ready-made neurons on procedural morphologies: dendritic spikes without any file."""
 
+# pyright: reportArgumentType=false
+# a parameter takes any number and converts it to an array; its type says what it becomes
+
 from jaxdend.cell import Cell
 from jaxdend.channels import NaTa
 from jaxdend.models.hay import hay2011

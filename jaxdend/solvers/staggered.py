@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxdend.dynamics import Model, State
-from jaxdend.mechanisms.base import AbstractChannel
+from jaxdend.mechanisms.base import AbstractChannel, Env
 from jaxdend.synapses import AbstractKineticSynapse, AbstractSynapse
 
 
@@ -79,7 +79,8 @@ class CrankNicolson(AbstractStaggered):
     """Second order, NEURON's `secondorder = 2`: half a step implicitly, then `v1 = 2 v½ - v0`.
 
     Gates live half a step ahead of the voltage. Events enter at their exact times and stimuli with
-    their exact mean over the step (`round_events=True` for NEURON's rounding). With a voltage clamp
+    their exact mean over the step (`round_events=True` for NEURON's rounding); compartments of area
+    0 are solved for at the end of the step, where NEURON's would ring. With a voltage clamp
     among the inputs the voltage takes the L-stable SDIRK step of Alexander (1977,
     doi:10.1137/0714068, γ = 1 - 1/√2), of the same order, which does not ring.
     """
@@ -122,6 +123,8 @@ def staggered_step(
     else:
         half = _implicit(model, state.v, slope, source, h / 2, t + h / 2)
         v, used = 2 * half - state.v, half - state.v
+        if not rounded and model.inputs and len(model.membrane) < model.n:
+            v = _balanced(model, v, half, state, envs, t)
     if used is not None:  # the current that flowed: at mid-step, as NEURON's second_order_cur
         ions = {ion: i + ion_slopes[ion] * used for ion, i in ions.items()}
     mechanisms = model.advance(v, state, ions, h)
@@ -138,6 +141,25 @@ def _implicit(
         g, command = model.clamped(t_clamp)
         diagonal, right = diagonal + g, right + command
     return model.matrix(diagonal).solve(right)
+
+
+def _balanced(
+    model: Model, v: Array, half: Array, state: State, envs: tuple[Env, ...], t: Array
+) -> Array:
+    """`v` with its compartments of area 0 in balance at the end of the step.
+
+    They have no capacitance that would damp the extrapolation: the error of one step would come
+    back in every later one with alternating sign.
+    """
+    h, inputs = model.h, []
+    for group, x in zip(model.inputs, state.inputs, strict=True):
+        carried = isinstance(group, AbstractSynapse) and not group.explicit
+        inputs.append(group.decay(x, h / 2) if carried else x)
+    guess = State(jnp.where(model.capacitance > 0, v, half), state.mechanisms, inputs)
+    conductances = model.conductances(guess, t + h, carried=True)
+    (outward, _), (slope, _) = model.linearised(guess, envs, conductances)
+    source = model.injected(t + h, t + h) - outward + slope * guess.v
+    return model.complete(guess.v, slope, source)
 
 
 def _sdirk(model: Model, v: Array, slope: Array, source: Array, t: Array) -> Array:
