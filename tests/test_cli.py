@@ -229,13 +229,13 @@ def test_embedded_demo_runs(run, tmp_path):
 
 
 def script(*arguments: str, cwd) -> subprocess.CompletedProcess:
-    """The command in a process of its own, in JAX's default precision, warnings being errors."""
+    """The command in a process of its own and JAX's default precision; its warnings are errors."""
     code = "from jaxdend.cli import main; main()"
     environment = {k: v for k, v in os.environ.items() if k != "JAX_ENABLE_X64"}
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
         cwd=cwd,
-        env=environment | {"PYTHONWARNINGS": "error"},
+        env=environment | {"PYTHONWARNINGS": "error::UserWarning"},
         capture_output=True,
         text=True,
         check=False,
