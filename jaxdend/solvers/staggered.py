@@ -19,6 +19,7 @@ from jaxtyping import Array
 
 from jaxdend.dynamics import Model, State
 from jaxdend.mechanisms.base import AbstractChannel, Env
+from jaxdend.stimuli import VoltageClamp
 from jaxdend.synapses import AbstractKineticSynapse, AbstractSynapse
 
 
@@ -82,7 +83,8 @@ class CrankNicolson(AbstractStaggered):
     their exact mean over the step (`round_events=True` for NEURON's rounding); compartments of area
     0 are solved for at the end of the step, where NEURON's would ring. With a voltage clamp
     among the inputs the voltage takes the L-stable SDIRK step of Alexander (1977,
-    doi:10.1137/0714068, γ = 1 - 1/√2), of the same order, which does not ring.
+    doi:10.1137/0714068, γ = 1 - 1/√2), of the same order, which does not ring, and two half steps
+    of backward Euler around a jump of the command, which do not overshoot.
     """
 
     round_events: bool = False
@@ -118,7 +120,7 @@ def staggered_step(
     if not second_order:
         v, used = _implicit(model, state.v, slope, source, h, mid), None
     elif model.has_clamp:
-        v = _sdirk(model, state.v, slope, source, t)
+        v = _clamped_step(model, state.v, slope, source, t)
         used = (v - state.v) / 2
     else:
         half = _implicit(model, state.v, slope, source, h / 2, t + h / 2)
@@ -162,15 +164,25 @@ def _balanced(
     return model.complete(guess.v, slope, source)
 
 
-def _sdirk(model: Model, v: Array, slope: Array, source: Array, t: Array) -> Array:
-    """The linearised voltage equation over one step by the L-stable two-stage SDIRK method."""
-    gamma = 1.0 - 1.0 / np.sqrt(2.0)
-    end = _just_before(t + model.h, model.h)
-    first = _implicit(model, v, slope, source, gamma * model.h, t + gamma * model.h)
-    # stage 2 starts from v + (1 - γ) h k1 with h k1 = (first - v) / γ
+def _clamped_step(model: Model, v: Array, slope: Array, source: Array, t: Array) -> Array:
+    """The linearised voltage equation over one step by the L-stable two-stage SDIRK method.
+
+    At the start, and for three steps around a jump of the command, by two steps of backward Euler
+    instead (Rannacher 1984, Numer Math 43:309): they do not overshoot, and as there are few of
+    them the order stays.
+    """
+    h, gamma = model.h, 1.0 - 1.0 / np.sqrt(2.0)
+    end = _just_before(t + h, h)
+    abrupt = t < model.start + 2.5 * h
+    for clamp in model.inputs:
+        if isinstance(clamp, VoltageClamp):
+            abrupt |= clamp.jumped(_just_before(t - 2 * h, h), end)
+    part = jnp.where(abrupt, 0.5, gamma)
+    first = _implicit(model, v, slope, source, part * h, t + part * h)
+    # stage 2 of SDIRK starts from v + (1 - γ) h k1 with h k1 = (first - v) / γ
     live = model.capacitance > 0
-    base = jnp.where(live, v + (1 - gamma) / gamma * (first - v), first)
-    return _implicit(model, base, slope, source, gamma * model.h, end)
+    base = jnp.where(live & ~abrupt, v + (1 - gamma) / gamma * (first - v), first)
+    return _implicit(model, base, slope, source, part * h, end)
 
 
 def _just_before(t: Array, h: Array) -> Array:

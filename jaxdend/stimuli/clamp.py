@@ -73,6 +73,14 @@ class VoltageClamp(eqx.Module):
         on = (self.times[0] <= t) & (t < self.times[-1])
         return jnp.broadcast_to(jnp.where(on, 1.0 / self.rs, 0.0), self.site.shape)
 
+    def jumped(self, t0: Array, t1: Array) -> Array:
+        """Whether the last knot in `[t0, t1]` switches the clamp or makes the command jump."""
+        last = jnp.searchsorted(self.times, t1, side="right") - 1
+        at = jnp.maximum(last, 0)
+        end = self.times.shape[0] - 1
+        edge = (at == 0) | (at == end) | (self.times[at] == self.times[jnp.maximum(at - 1, 0)])
+        return (last >= 0) & (self.times[at] >= t0) & edge
+
     def current(self, t: Array, v: Array) -> Array:
         """The current that the clamp injects at `t` ms and `v (k,)` mV: `(k,)` nA."""
         return self.conductance(t) * (self.command(t) - v)
