@@ -32,8 +32,8 @@ def rest(
 
     **Returns:** a `State` to pass to `simulate` as `v0=`.
 
-    **Raises:** an `equinox` runtime error if no steady state is found: a cell that fires by itself
-    has none that is stable, and none may exist near `v0`.
+    **Raises:** an `equinox` runtime error if no steady state is found near `v0`. A steady state need
+    not be stable: a cell that fires by itself is balanced at one, too.
     """
     return _rest(cell, jnp.asarray(v0, float), tolerance, max_steps)
 
@@ -61,7 +61,7 @@ def _rest(cell: Cell, v0: Array, tolerance: float, max_steps: int) -> State:
     state = _settled(model, v, inside)
     worst = jnp.max(jnp.abs(_local_solve_at(model, (v, inside))[0]))
     message = (
-        "rest: no steady state found near v0. The cell may fire by itself; try another v0, or run "
+        "rest: no steady state found near v0. Try another v0, or run "
         "jd.simulate for a while and pass on Traces.final."
     )
     return eqx.error_if(state, ~(worst < 1e3 * tolerance), message)
