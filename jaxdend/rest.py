@@ -32,8 +32,8 @@ def rest(
 
     **Returns:** a `State` to pass to `simulate` as `v0=`.
 
-    **Raises:** an `equinox` runtime error if no steady state is found near `v0`. A steady state need
-    not be stable: a cell that fires by itself is balanced at one, too.
+    **Raises:** an `equinox` runtime error if no steady state is found near `v0`. A steady state
+    need not be stable: a cell that fires by itself is balanced at one, too.
     """
     return _rest(cell, jnp.asarray(v0, float), tolerance, max_steps)
 
