@@ -15,14 +15,15 @@ PACKAGE = ROOT / "jaxdend"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # A module imports only modules of its own or a lower layer. From layer 5 on, the modules of a layer
-# do not import one another; only `cli` and `demo` import the edges of layer 6.
+# do not import one another; only `cli` and `demo` import the edges of layer 7.
 LAYERS = (
     {"units", "_types", "rates", "densities", "_errors", "_subset"},
     {"morphology"},
     {"cable", "mechanisms", "channels"},
     {"cell", "regions", "stimuli", "synapses"},
     {"events", "dynamics", "solvers", "simulate", "rest", "traces", "spikes", "recorders"},
-    {"fitting", "sweep", "tasks", "emulator", "models"},
+    {"fitting", "models", "protocols"},
+    {"sweep", "tasks", "emulator"},
     {"io", "plotting", "config"},
     {"cli", "demo"},
 )
