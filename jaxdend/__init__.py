@@ -36,6 +36,7 @@ from jaxdend.rest import rest as rest
 from jaxdend.simulate import simulate as simulate
 from jaxdend.solvers import BackwardEuler as BackwardEuler, CrankNicolson as CrankNicolson
 from jaxdend.stimuli import (
+    DualExponential as DualExponential,
     Noise as Noise,
     PulseTrain as PulseTrain,
     Ramp as Ramp,

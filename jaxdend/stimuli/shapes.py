@@ -1,4 +1,4 @@
-"""Currents with a closed form: step, pulse train, ramp, sine. All of them integrate exactly."""
+"""Currents with a closed form, all of which integrate exactly: steps, ramps, sines, EPSPs."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -131,3 +131,43 @@ class Sine(AbstractStimulus):
         shrink = jnp.sinc(cycles * on * (t1 - t0))
         wave = jnp.sin(2 * jnp.pi * cycles * middle + self.phase)
         return self.spread(on * (self.offset + self.amplitude * shrink * wave))
+
+
+class DualExponential(AbstractStimulus):
+    """The current of an EPSP: the difference of two exponentials, scaled so that it peaks at 1.
+
+    `amplitude (exp(-s / tau_decay) - exp(-s / tau_rise)) / max`, `s` ms after `onset`; its maximum
+    lies at `s = log(tau_decay / tau_rise) tau_rise tau_decay / (tau_decay - tau_rise)`.
+
+    **Raises:** `ValueError` for shapes that do not match, NaN or inf, time constants that are not
+    positive, and `tau_rise >= tau_decay` where both are known.
+    Source: the current "epsp" of Hay et al. (2011) PLoS Comput Biol 7:e1002107.
+    """
+
+    site: Array = eqx.field(converter=as_sites)  # (k,) int
+    onset: Array = eqx.field(converter=as_leaf)  # () or (k,) ms
+    amplitude: Array = eqx.field(converter=as_leaf)  # () or (k,) nA, at the peak
+    tau_rise: Array = eqx.field(default=0.5, converter=as_leaf)  # () or (k,) ms
+    tau_decay: Array = eqx.field(default=5.0, converter=as_leaf)  # () or (k,) ms
+
+    def __check_init__(self) -> None:
+        check_fields(
+            self, onset="finite", amplitude="finite", tau_rise="positive", tau_decay="positive"
+        )
+        check_order(self, "tau_rise", "tau_decay", "there is no slower decay", strict=True)
+
+    def current(self, t0: Array, t1: Array) -> Array:
+        """Means are differences of `expm1` over the part of the interval after the onset."""
+        rise, decay = self.tau_rise, self.tau_decay
+        top = jnp.log(decay / rise) * rise * decay / (decay - rise)
+        scale = self.amplitude / (jnp.exp(-top / decay) - jnp.exp(-top / rise))
+        start = jnp.maximum(t0 - self.onset, 0.0)
+        lasts = jnp.maximum(t1 - self.onset, 0.0) - start
+        longer = t1 > t0
+        whole = jnp.where(longer, t1 - t0, 1.0)
+
+        def mean(tau: Array) -> Array:
+            over = jnp.where(longer, -tau * jnp.expm1(-lasts / tau) / whole, 1.0)
+            return jnp.exp(-start / tau) * over
+
+        return self.spread(scale * (mean(decay) - mean(rise)))

@@ -12,7 +12,7 @@ from jaxdend.models import hay2011
 from jaxdend.morphology import read_morphology
 from jaxdend.simulate import simulate
 from jaxdend.solvers import BackwardEuler
-from jaxdend.stimuli import Step, Waveform
+from jaxdend.stimuli import DualExponential, Step
 from jaxdend.traces import spike_times
 from models.neurons import DENSITIES, graph_cell, placed
 
@@ -30,18 +30,8 @@ def cell(bare):
     return hay2011(bare[0])
 
 
-def epsp(site: int, onset: float, amplitude: float, stop: float) -> Waveform:
-    """The current of an EPSP, 0.5 and 5 ms, with samples where backward Euler looks."""
-    s = np.arange(DT / 2, stop - onset, DT)
-    top = 0.5 * 5 / 4.5 * np.log(10)
-    values = (
-        amplitude * (np.exp(-s / 5) - np.exp(-s / 0.5)) / (np.exp(-top / 5) - np.exp(-top / 0.5))
-    )
-    return Waveform(site, onset + np.append(0.0, s), np.append(0.0, values))
-
-
 def bac(dendrite: int) -> list:
-    return [Step(0, 295.0, 5.0, 1.9), epsp(dendrite, 300.0, 0.5, 410.0)]
+    return [Step(0, 295.0, 5.0, 1.9), DualExponential(dendrite, 300.0, 0.5, 0.5, 5.0)]
 
 
 def test_densities_are_the_published_ones(bare, cell):

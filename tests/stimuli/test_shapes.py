@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from jax.test_util import check_grads
 
-from jaxdend.stimuli import PulseTrain, Ramp, Sine, Step
+from jaxdend.stimuli import DualExponential, PulseTrain, Ramp, Sine, Step
 
 STIMULI = {
     "step": Step(0, 1.3, 2.4, 0.7),
@@ -15,6 +15,7 @@ STIMULI = {
     "full train": PulseTrain(0, 1.3, 1.7, 1.7, 4, 0.7),
     "ramp": Ramp(0, 1.3, 4.2, -0.3, 0.9),
     "sine": Sine(0, 1.3, 5.1, 0.7, 180.0, 0.4, 0.2),
+    "epsp": DualExponential(0, 1.3, 0.7, 0.4, 2.0),
 }
 
 
@@ -56,6 +57,20 @@ def test_step_edges():
     np.testing.assert_allclose(step.current(4.5, 5.25), [0.5 / 3, 0.0])
 
 
+def test_dual_exponential_peaks_at_its_amplitude():
+    stimulus = DualExponential([3, 4], [0.0, 2.0], [0.5, -1.0], tau_rise=0.5, tau_decay=5.0)
+    ts = np.arange(0.0, 60.0, 0.001)
+    values = points(stimulus, ts)
+    np.testing.assert_allclose([values[:, 0].max(), values[:, 1].min()], [0.5, -1.0], rtol=1e-6)
+    np.testing.assert_allclose(ts[jnp.argmax(values[:, 0])], np.log(10) * 2.5 / 4.5, atol=1e-3)
+    np.testing.assert_array_equal(values[ts <= 2.0, 1], 0.0)
+    later = np.arange(2.0, 60.0, 0.025)
+    wave = np.exp(-(later - 2) / 5) - np.exp(-(later - 2) / 0.5)
+    top = np.log(10) / 1.8
+    wave /= np.exp(-top / 5) - np.exp(-top / 0.5)
+    np.testing.assert_allclose(points(stimulus, later)[:, 1], -wave, atol=1e-12)
+
+
 def test_derivative_of_the_charge_at_an_aligned_onset():
     """The onset lies on a step boundary: the two neighbours share the derivative."""
     edges = jnp.arange(41) * 0.25
@@ -76,6 +91,10 @@ def test_float32_late_in_a_run(late):
         t0, t1 = f32(late + 103.0), f32(late + 103.025)
         step = Step(0, f32(late + 50.0), 100.0, 1.0)
         assert float(step.current(t0, t1)[0]) == 1.0
+        epsp = DualExponential(0, f32(late + 101.0), 1.0)
+        with jax.enable_x64(True):
+            exact = DualExponential(0, late + 101.0, 1.0).current(float(t0), float(t1))[0]
+        assert float(epsp.current(t0, t1)[0]) == pytest.approx(float(exact), rel=1e-4)
         train = PulseTrain(0, f32(late + 50.0), 50.0, 10.0, 9, 1.0)
         assert train.current(t0, t1).dtype == jnp.float32
         np.testing.assert_allclose(train.current(t0, t1), 1.0, atol=1e-3)
@@ -127,6 +146,9 @@ def test_vmap_over_sites_and_numbers_with_one_compilation():
         (lambda: PulseTrain(0, 0, 10, 2, 1.5, 1), "PulseTrain.count"),
         (lambda: PulseTrain(0, 0, 1, 2, 3, 1), "expected width <= period"),
         (lambda: PulseTrain(0, 0, 0, 0, 3, 1), "PulseTrain.period"),
+        (lambda: DualExponential(0, 0, 1, -0.5), "DualExponential.tau_rise: expected finite num"),
+        (lambda: DualExponential(0, 0, 1, 5.0, 5.0), "expected tau_rise < tau_decay"),
+        (lambda: DualExponential(0, 0, [1, 2]), "DualExponential.amplitude: expected shape"),
         (lambda: Ramp(0, 0, -1, 0, 1), "Ramp.duration"),
         (lambda: Sine(0, 0, 1, 1, np.inf), "Sine.frequency"),
     ],
