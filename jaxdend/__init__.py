@@ -1,6 +1,11 @@
 """jaxdend: differentiable simulation of neurons with active dendrites, in JAX."""
 
-from jaxdend import channels as channels, densities as densities, models as models
+from jaxdend import (
+    channels as channels,
+    densities as densities,
+    models as models,
+    protocols as protocols,
+)
 from jaxdend._errors import (
     ConfigError as ConfigError,
     MorphologyError as MorphologyError,
