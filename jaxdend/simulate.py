@@ -15,6 +15,7 @@ from jaxdend._subset import is_concrete
 from jaxdend.cell import Cell
 from jaxdend.dynamics import Model, State, build_model, vector_field
 from jaxdend.events import widest_step
+from jaxdend.mechanisms.base import overrides
 from jaxdend.solvers import AbstractStaggered, CrankNicolson
 from jaxdend.stimuli import AbstractStimulus, VoltageClamp
 from jaxdend.synapses import AbstractKineticSynapse, AbstractSynapse
@@ -54,7 +55,8 @@ def simulate(
 
     - `inputs`: a stimulus, clamp or synapse group, or a sequence of them.
     - `dt`: time step, ms; `t1 - t0` must be a whole number of steps.
-    - `solver`: `CrankNicolson()` (default), `BackwardEuler()` or any solver of diffrax.
+    - `solver`: `CrankNicolson()` (default), `BackwardEuler()` or any solver of diffrax; sudden
+        changes, as of `DCaAP` or `LIF`, need one of the first two.
     - `record`: compartments whose voltage to keep (default: all of them), a function of
         `(t, state, model)`, or a dict of either by name, for `Traces.values`.
     - `v0`: initial voltage, a number or `(n,)` mV with every gate at rest there; or a `State`, from
@@ -70,12 +72,14 @@ def simulate(
 
     **Returns:** `Traces`, with `ts` running over `t0, t0 + dt, …, t1`.
 
-    **Raises:** `ValueError` for a bad step, time, site or parameter; `SimulationError` for a solve
-    that failed, saying when and where (inside `jax.jit` an `equinox` runtime error).
+    **Raises:** `ValueError` for a bad step, time, site or parameter, or a mechanism with sudden
+    changes under a solver that would never look at them; `SimulationError` for a solve that failed,
+    saying when and where (inside `jax.jit` an `equinox` runtime error).
     """
     inputs = tuple(inputs) if isinstance(inputs, Sequence) else (inputs,)
     solver = CrankNicolson() if solver is None else solver
     steps = _count_steps(t0, t1, dt, save_every)
+    _check_solver(cell, solver)
     _check_inputs(inputs, cell.n)
     _check_numbers(cell, inputs)
     plan = _plan(record, cell.n)
@@ -258,6 +262,21 @@ def _count_steps(t0: float, t1: float, dt: float, save_every: int) -> int:
             f"got {save_every}."
         )
     return steps
+
+
+def _check_solver(cell: Cell, solver: diffrax.AbstractSolver) -> None:
+    """Refuse a solver that would never look at the triggers and resets of the cell."""
+    if isinstance(solver, AbstractStaggered):
+        return
+    for item in cell.inserted:
+        name = type(item.mechanism).__name__
+        for method in ("trigger", "reset"):
+            if overrides(item.mechanism, method):
+                raise ValueError(
+                    f"simulate: {name} changes suddenly (it has a {method}), which "
+                    f"{type(solver).__name__} never looks at: it would never fire. Use "
+                    "CrankNicolson() or BackwardEuler(), or leave the mechanism out."
+                )
 
 
 def _check_inputs(inputs: tuple, n: int) -> None:

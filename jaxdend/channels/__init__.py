@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from jaxdend.channels.a_type import KA as KA
 from jaxdend.channels.ca1_calcium import (
@@ -22,6 +23,7 @@ from jaxdend.channels.hh import HH as HH
 from jaxdend.channels.leak import Leak as Leak
 from jaxdend.channels.m_current import Im as Im, KmCA1 as KmCA1
 from jaxdend.channels.mainen import Ca as Ca, CaT as CaT, KCa as KCa, Km as Km, Kv as Kv, Na as Na
+from jaxdend.channels.point import LIF as LIF, AdEx as AdEx, Izhikevich as Izhikevich
 from jaxdend.channels.pospischil import (
     PospischilK as PospischilK,
     PospischilM as PospischilM,
@@ -46,7 +48,7 @@ _PLAIN = (
     + (Na, Kv, Km, KCa, Ca, CaT)  # Mainen, Branco
     + (PospischilNa, PospischilK, PospischilM, PospischilT)
     + (KdrCA1, KmCA1, CaLCA1, CaNCA1, CaTCA1)  # CA1
-    + (IhHuman, CaTGHK, KAhp, SlowAhp, DCaAP)
+    + (IhHuman, CaTGHK, KAhp, SlowAhp, DCaAP, LIF)
 )
 
 CHANNELS: dict[str, Callable[..., AbstractMechanism]] = {
@@ -63,4 +65,6 @@ CHANNELS: dict[str, Callable[..., AbstractMechanism]] = {
     "CaPoirazi.r_type": CaPoirazi.r_type,
     "CaPoirazi.r_type_soma": CaPoirazi.r_type_soma,
     "CaPoirazi.spike": CaPoirazi.spike,
+    **{f"Izhikevich.{name}": partial(Izhikevich.preset, name) for name in Izhikevich.presets},
+    **{f"AdEx.{name}": partial(AdEx.preset, name) for name in AdEx.presets},
 }

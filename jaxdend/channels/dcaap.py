@@ -1,11 +1,10 @@
 """The dendritic calcium action potential of human layer 2/3 neurons."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxdend.mechanisms.base import AbstractChannel, Env, States, param
+from jaxdend.mechanisms.base import AbstractChannel, Env, States, crossed, param
 
 
 class DCaAP(AbstractChannel):
@@ -25,7 +24,8 @@ class DCaAP(AbstractChannel):
     jump in voltage is taken to be `1 / (width (1 + |v - vth| / width)²)` (Zenke & Ganguli 2018,
     Neural Comput 30:1514).
 
-    Only the staggered solvers, `BackwardEuler` and `CrankNicolson`, look at triggers.
+    Only the staggered solvers, `BackwardEuler` and `CrankNicolson`, look at triggers; `simulate`
+    raises for any other.
     Gidon et al. (2020) Science 367:83, ModelDB 254217.
     """
 
@@ -55,13 +55,9 @@ class DCaAP(AbstractChannel):
         above = v - self.vth
         over = jnp.maximum(above, 0.0)  # so that K cannot overflow far from the trigger
         amplitude = jnp.exp(-over / (self.D * (self.vth - self.vrest)))
-        fires = (t >= x["t_last"] + self.refractory) & (above > 0.0)
-        fired = fires.astype(v.dtype)
-        if self.surrogate:
-            u = above / self.width
-            soft = jnp.where(t >= x["t_last"] + self.refractory, u / (1.0 + jnp.abs(u)), 0.0)
-            fired = fired + (soft - jax.lax.stop_gradient(soft))
-        t_last = jnp.where(fires, t, x["t_last"])
+        ready = t >= x["t_last"] + self.refractory
+        fired = jnp.where(ready, crossed(above, self.width, self.surrogate), 0.0)
+        t_last = jnp.where(ready & (above > 0.0), t, x["t_last"])
         a = x["A"] + fired * (self.seed - x["A"])
         b = x["B"] * (1.0 - fired)
         k = fired * amplitude + (1.0 - fired) * x["K"]

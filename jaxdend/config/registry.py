@@ -8,6 +8,7 @@ import dataclasses
 import importlib.util
 import inspect
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -58,7 +59,8 @@ SYNAPSES = concrete(synapses, _INPUTS)
 def parameters(channel: str) -> dict[str, str]:
     """Name -> unit of the parameters of a channel or pool."""
     made = CHANNELS[channel]
-    cls = made if inspect.isclass(made) else made.__self__  # a variant is a class method
+    method = made.func if isinstance(made, partial) else made  # a variant is a class method
+    cls: Any = method if inspect.isclass(method) else method.__self__
     fields = dataclasses.fields(cls)
     return {field.name: field.metadata["unit"] for field in fields if "unit" in field.metadata}
 

@@ -122,9 +122,44 @@ class AbstractChannel(AbstractMechanism):
         """Outward current density `(k,)` mA/cm² at `v (k,)` mV, or a dict ion -> current."""
 
     def trigger(self, v: Array, x: States, env: Env, t: Array) -> States:
-        """Sudden changes of the state, looked at once a step before the current is evaluated."""
+        """The state after its sudden changes, looked at once a step, before the current.
+
+        `v (k,)` mV and `x` are those at the start of the step and `t` is its middle, ms. Only the
+        staggered solvers look; `simulate` refuses any other for a mechanism that writes this.
+        """
         del v, env, t
         return x
+
+    def reset(self, v: Array, x: States, env: Env, t: Array) -> Array:
+        """The voltage `(k,)` mV after its sudden changes, looked at together with `trigger`.
+
+        Both see the voltage and the state from before either. The step starts from the result, so
+        a recorded trace shows the crossing first and the course after the reset one step later.
+        Where several mechanisms of one compartment reset it, their jumps add.
+        """
+        del x, env, t
+        return v
+
+
+def overrides(mechanism: AbstractMechanism, method: str) -> bool:
+    """Whether the class of a channel writes `method` itself: known before anything runs."""
+    own = getattr(type(mechanism), method, None)
+    return isinstance(mechanism, AbstractChannel) and own is not getattr(AbstractChannel, method)
+
+
+def crossed(above: Array, width: Array, surrogate: bool) -> Array:
+    """1 where `above`, mV past a threshold, is positive, else 0.
+
+    A jump has no gradient. With `surrogate` the value is the same and the gradient is taken to be
+    `1 / (width (1 + |above| / width)²)`, `width` in mV (Zenke & Ganguli 2018, Neural Comput
+    30:1514).
+    """
+    hard = (above > 0.0).astype(above.dtype)
+    if not surrogate:
+        return hard
+    soft = above / width
+    soft = soft / (1.0 + jnp.abs(soft))
+    return hard + (soft - jax.lax.stop_gradient(soft))
 
 
 class AbstractPool(AbstractMechanism):

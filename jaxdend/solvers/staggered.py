@@ -2,7 +2,8 @@
 
 One step from t_n (Hines 1984; Hines & Carnevale 1997, doi:10.1162/neco.1997.9.6.1179):
 
-1. deliver the events of this step to the synapses;
+1. deliver the events of this step to the synapses, then look at the triggers of mechanisms and at
+   their resets of the voltage;
 2. evaluate stimuli at mid-step and linearise the membrane current, exactly, at v_n;
 3. solve the tree for the new voltage;
 4. advance concentrations with the current just used, then the gates at the new voltage.
@@ -13,12 +14,13 @@ from typing import Any, ClassVar
 
 import diffrax
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from jaxdend.dynamics import Model, State
-from jaxdend.mechanisms.base import AbstractChannel, Env
+from jaxdend.mechanisms.base import AbstractChannel, Env, overrides
 from jaxdend.stimuli import VoltageClamp
 from jaxdend.synapses import AbstractKineticSynapse, AbstractSynapse
 
@@ -106,15 +108,11 @@ def staggered_step(
     )
     state = State(state.v, state.mechanisms, inputs)
     envs = model.environments(state)
-    mechanisms = tuple(
-        item.mechanism.trigger(item.at.take(state.v), x, env, mid)
-        if isinstance(item.mechanism, AbstractChannel)
-        else x
-        for item, x, env in zip(model.inserted, state.mechanisms, envs, strict=True)
-    )
-    state = State(state.v, mechanisms, inputs)
+    state = _jumped(model, state, envs, mid)
     conductances = model.conductances(state, mid, carried=True)
     (outward, ions), (slope, ion_slopes) = model.linearised(state, envs, conductances)
+    if any(overrides(item.mechanism, "reset") for item in model.inserted):
+        slope = _floored(model, slope, h / 2 if second_order else h)
     drive = model.injected(mid, mid) if rounded else model.injected(t, t + h)
     source = drive - outward + slope * state.v
     if not second_order:
@@ -130,7 +128,39 @@ def staggered_step(
     if used is not None:  # the current that flowed: at mid-step, as NEURON's second_order_cur
         ions = {ion: i + ion_slopes[ion] * used for ion, i in ions.items()}
     mechanisms = model.advance(v, state, ions, h)
-    return State(v, mechanisms, _advance_inputs(model, v, state, mid))
+    return State(v, mechanisms, _advance_inputs(model, v, state, t, rounded))
+
+
+def _jumped(model: Model, state: State, envs: tuple[Env, ...], t: Array) -> State:
+    """`state` after every trigger and reset; each of them sees the `state` from before."""
+    mechanisms, jumps = [], []
+    for item, x, env in zip(model.inserted, state.mechanisms, envs, strict=True):
+        mechanism = item.mechanism
+        if isinstance(mechanism, AbstractChannel):
+            v = item.at.take(state.v)
+            if overrides(mechanism, "reset"):
+                jumps.append((item.at, mechanism.reset(v, x, env, t) - v))
+            x = mechanism.trigger(v, x, env, t)
+        mechanisms.append(x)
+    if not jumps:
+        return State(state.v, mechanisms, state.inputs)
+    zero = jnp.zeros_like(state.v)
+    jump = zero
+    for at, change in jumps:
+        jump = at.add_to(jump, change)
+    # nodes without capacitance follow at once; left behind, they would ring in Crank-Nicolson
+    return State(state.v + model.complete(jump, zero, zero), mechanisms, state.inputs)
+
+
+def _floored(model: Model, slope: Array, h: Array) -> Array:
+    """`slope` (µS) no lower than half of what would make an implicit step of `h` ms singular.
+
+    The upstroke of a point model grows faster than any step resolves: `C / h + slope` would change
+    sign, and the voltage would step backwards. With the floor it moves by at most twice the
+    explicit step.
+    """
+    live = model.capacitance > 0
+    return jnp.maximum(slope, jnp.where(live, -0.5 * model.capacitance / h, -jnp.inf))
 
 
 def _implicit(
@@ -190,11 +220,14 @@ def _just_before(t: Array, h: Array) -> Array:
     return t - 1e-6 * h - 8 * jnp.finfo(t.dtype).eps * jnp.abs(t)
 
 
-def _advance_inputs(model: Model, v: Array, state: State, mid: Array) -> tuple:
+def _advance_inputs(model: Model, v: Array, state: State, t: Array, rounded: bool) -> tuple:
     out = []
     for group, x in zip(model.inputs, state.inputs, strict=True):
         if isinstance(group, AbstractKineticSynapse):
-            x = group.advance(v[group.site], x, group.drive(mid), model.h)
+            drive = group.drive(t, t + model.h)
+            if rounded:  # NEURON's value, with the gradient of the mean
+                drive = group.drive(t + model.h / 2) + (drive - jax.lax.stop_gradient(drive))
+            x = group.advance(v[group.site], x, drive, model.h)
         elif isinstance(group, AbstractSynapse) and not group.explicit:
             x = group.decay(x, model.h)
         out.append(x)

@@ -290,6 +290,54 @@ def slow_ahp(v, c, t):
     return {"m": (r / (1 + r), np.maximum(1 / 0.03 / (1 + r) / 3 ** ((t - 22) / 10), 0.5))}
 
 
+IZHIKEVICH = {  # a, b, c, d
+    "RS": (0.02, 0.2, -65, 8),
+    "IB": (0.02, 0.2, -55, 4),
+    "CH": (0.02, 0.2, -50, 2),
+    "FS": (0.1, 0.2, -65, 2),
+    "LTS": (0.02, 0.25, -65, 2),
+    "TC": (0.02, 0.25, -65, 0.05),
+    "RZ": (0.1, 0.26, -65, 2),
+}
+ADEX = {  # C pF, gL nS, EL mV, VT mV, a nS, tau_w ms, b pA, Vr mV, peak mV, current pA
+    "brette_gerstner": (281, 30, -70.6, -50.4, 4, 144, 80.5, -70.6, 20, 1000),
+    "tonic": (200, 10, -70, -50, 2, 30, 0, -58, 0, 500),
+    "adapting": (200, 12, -70, -50, 2, 300, 60, -58, 0, 500),
+    "initial_burst": (130, 18, -58, -50, 4, 150, 120, -50, 0, 400),
+    "regular_bursting": (200, 10, -58, -50, 2, 120, 100, -46, 0, 210),
+    "delayed_accelerating": (200, 12, -70, -50, -10, 300, 0, -58, 0, 300),
+    "irregular": (100, 12, -60, -50, -11, 130, 30, -48, 0, 160),
+}
+
+
+def izhikevich(a, b, c, d):
+    def gates(v, cai, t):
+        return {"u": (b * np.where(v > 30, (30 + c) / 2, v), 1 / a + 0 * v)}
+
+    return gates
+
+
+def izhikevich_current(v, x, c, t, e_ca):
+    v = np.minimum(v, 30)
+    return -1e-3 * (0.04 * v**2 + 5 * v + 140 - x["u"])
+
+
+def adex(c, g, e, vt, a, tau, b, vr, peak, i):
+    def gates(v, cai, t):
+        seen = np.where(v > peak, (peak + vr) / 2, v)
+        return {"w": (1e-3 * a / c * (seen - e), tau + 0 * v)}
+
+    return gates
+
+
+def adex_current(c, g, e, vt, *others):
+    def current(v, x, cai, t, e_ca):
+        grown = np.minimum(1e-3 * g / c * 2 * exp((v - vt) / 2), 2.0)
+        return 1e-3 * g / c * (v - e) - grown + x["w"]
+
+    return current
+
+
 def ohmic(g, e, **powers):
     def current(v, x, c, t, e_ca):
         gate = np.prod([x[name] ** p for name, p in powers.items()], axis=0)
@@ -380,6 +428,9 @@ GATES = {
     "CaPoirazi.r_type": fixed(-48.5, 3, 50, -53, 1, 5),
     "CaPoirazi.r_type_soma": fixed(-60, 3, 100, -62, 1, 5),
     "CaPoirazi.spike": fixed(-37, 1, 3.6, -41, 0.5, 29),
+    "LIF": lambda v, c, t: {},
+    **{f"Izhikevich.{name}": izhikevich(*row) for name, row in IZHIKEVICH.items()},
+    **{f"AdEx.{name}": adex(*row) for name, row in ADEX.items()},
 }
 
 CURRENT = {
@@ -428,4 +479,7 @@ CURRENT = {
     "CaPoirazi.r_type": ohmic(1e-5, "ca", m=3, h=1),
     "CaPoirazi.r_type_soma": ohmic(1e-5, "ca", m=3, h=1),
     "CaPoirazi.spike": ohmic(1e-5, "ca", m=3, h=1),
+    "LIF": ohmic(1e-4, -70),
+    **{f"Izhikevich.{name}": izhikevich_current for name in IZHIKEVICH},
+    **{f"AdEx.{name}": adex_current(*row) for name, row in ADEX.items()},
 }

@@ -20,6 +20,7 @@ EXACT = np.concatenate([np.linspace(-200, 200, 401), FRACTIONS])
 STEP = 1e-3
 GRID = EXACT[:, None] + [-STEP, -1e-6, 0.0, 1e-6, STEP]
 KINKED = {-60.0, -82.0}  # where the published tau of KPst and CaTGHK changes branch
+PEAKS = {"Izhikevich": {30.0}, "AdEx": {0.0, 20.0}}  # where these neurons are reset
 SOMEWHERE = np.linspace(-149.63, 99.37, 250)  # away from every singularity
 CELSIUS, CALCIUM, E_CA = 31.0, 3e-4, 118.0
 
@@ -42,7 +43,12 @@ def make(name):
 
 
 def some_state(channel, v, env):
-    return {name: 0.2 + 0.6 * inf for name, (inf, _) in channel.gates(v, env).items()}
+    gates = {name: 0.2 + 0.6 * inf for name, (inf, _) in channel.gates(v, env).items()}
+    return channel.initial(v, env) | gates
+
+
+def smooth_at(name):
+    return ~np.isin(EXACT, list(KINKED | PEAKS.get(name.split(".")[0], set())))
 
 
 def currents(channel, v, x, env):
@@ -106,7 +112,8 @@ def test_gates_are_the_published_ones(name):
 def test_current_is_the_published_one(name):
     v = SOMEWHERE
     x = {gate: 0.1 + 0.8 * np.random.rand(len(v)) for gate in GATES[name](v, CALCIUM, CELSIUS)}
-    got = make(name).current(jnp.asarray(v), x, surroundings(v))
+    env = surroundings(v)
+    got = make(name).current(jnp.asarray(v), make(name).initial(jnp.asarray(v), env) | x, env)
     want = CURRENT[name](v, x, CALCIUM, CELSIUS, E_CA)
     assert isinstance(got, dict) == isinstance(want, dict)
     if not isinstance(got, dict):
@@ -121,8 +128,9 @@ def test_current_is_the_published_one(name):
 def test_finite_and_in_range_everywhere(name, dtype):
     values, slopes, by_parameter = measured(name, dtype)
     for inf, tau in values[0].values():
-        assert (inf >= 0).all()
-        assert (inf <= 1).all()
+        if name.split(".")[0] not in PEAKS:  # their second variable is not a fraction
+            assert (inf >= 0).all()
+            assert (inf <= 1).all()
         assert (tau > 0).all()
     for leaf in jax.tree.leaves((values, slopes, by_parameter)):
         assert leaf.dtype == dtype
@@ -132,7 +140,7 @@ def test_finite_and_in_range_everywhere(name, dtype):
 @every_channel
 def test_slopes_are_right_at_every_voltage(name):
     """Against central differences, removable singularities included."""
-    smooth = ~np.isin(EXACT, list(KINKED))
+    smooth = smooth_at(name)
     values, slopes, _ = measured(name, jnp.float64)
     for value, slope in zip(jax.tree.leaves(values), jax.tree.leaves(slopes), strict=True):
         value, slope = np.asarray(value)[smooth], np.asarray(slope)[smooth, 2]
@@ -143,7 +151,7 @@ def test_slopes_are_right_at_every_voltage(name):
 @every_channel
 def test_float32_slopes_are_close_to_float64(name):
     """At the very same voltages; float32 may take the other branch of a kink, within 1e-3 mV."""
-    smooth = ~np.isin(EXACT, list(KINKED))
+    smooth = smooth_at(name)
     got, want = measured(name, jnp.float32)[1], measured(name, jnp.float64, rounded=True)[1]
     for single, double in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
         single, double = np.asarray(single, np.float64)[smooth], np.asarray(double)[smooth]
