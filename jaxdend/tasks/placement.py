@@ -1,0 +1,60 @@
+"""Synapse sites that gradients can move.
+
+A synapse at a real-valued position along a path of compartments is two synapses, on the two
+compartments around it, that share its weight in proportion (`along`). The response is continuous
+in the position, so a gradient moves the synapse along its branch; at whole numbers it sits on one
+compartment. Which branch it is on is a choice without a gradient: give each branch its own path
+and let training choose (`choose`), or draw placements at random and prune, as `train` does.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike
+
+from jaxdend.cell import Cell
+
+
+def path(cell: Cell, tip: int, start: int | None = None) -> np.ndarray:
+    """The compartments with membrane from `start` (default: the root) out to `tip`, `(S,)` int.
+
+    **Raises:** `ValueError` where `start` does not lie between the root and `tip`.
+    """
+    sites, area = [int(tip)], np.asarray(cell.area)
+    while cell.parent[sites[-1]] >= 0 and sites[-1] != start:
+        sites.append(int(cell.parent[sites[-1]]))
+    if start is not None and sites[-1] != start:
+        raise ValueError(f"path: compartment {start} is not between the root and {tip}.")
+    return np.array([site for site in reversed(sites) if area[site] > 0])
+
+
+def along(sites: ArrayLike | Sequence[int], position: Array) -> tuple[Array, Array]:
+    """Two compartments for every synapse, and its share on each.
+
+    **Arguments:** `sites (S,)`, the compartments of a path, at least two; `position (...)`, 0 at
+    the first of them and 1 at the last.
+
+    **Returns:** sites `(..., 2)` int and shares `(..., 2)` that add up to 1.
+    """
+    sites = jnp.asarray(sites, int)
+    if sites.ndim != 1 or sites.shape[0] < 2:
+        raise ValueError(f"along: a path needs two compartments or more; got {sites.shape}.")
+    place = jnp.clip(position, 0.0, 1.0) * (sites.shape[0] - 1)
+    low = jnp.clip(jnp.floor(jax.lax.stop_gradient(place)), 0, sites.shape[0] - 2).astype(int)
+    share = place - low
+    return jnp.stack([sites[low], sites[low + 1]], -1), jnp.stack([1.0 - share, share], -1)
+
+
+def choose(score: Array, temperature: ArrayLike = 1.0, *, hard: bool = False) -> Array:
+    """Shares of a synapse on each of S candidates, `(..., S)`, from `score (..., S)`.
+
+    A softmax; with `hard` all of it goes to the best candidate, and the gradient is that of the
+    softmax (straight-through: Bengio et al. 2013, arXiv:1308.3432).
+    """
+    soft = jax.nn.softmax(score / temperature, axis=-1)
+    if not hard:
+        return soft
+    best = jax.nn.one_hot(jnp.argmax(score, axis=-1), score.shape[-1], dtype=soft.dtype)
+    return soft + jax.lax.stop_gradient(best - soft)
