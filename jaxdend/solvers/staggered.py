@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 
 import diffrax
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
@@ -67,7 +66,8 @@ class AbstractStaggered(diffrax.AbstractSolver):
 class BackwardEuler(AbstractStaggered):
     """First order, NEURON's default: equal `dt` gives NEURON's traces.
 
-    `round_events=True` delivers events and switches stimuli at the nearest step, NEURON's rule.
+    `round_events=True` delivers events and switches stimuli at the nearest step, NEURON's rule; a
+    kinetic synapse then sees its transmitter at mid-step, without a gradient to its event times.
     """
 
     round_events: bool = True
@@ -224,9 +224,7 @@ def _advance_inputs(model: Model, v: Array, state: State, t: Array, rounded: boo
     out = []
     for group, x in zip(model.inputs, state.inputs, strict=True):
         if isinstance(group, AbstractKineticSynapse):
-            drive = group.drive(t, t + model.h)
-            if rounded:  # NEURON's value, with the gradient of the mean
-                drive = group.drive(t + model.h / 2) + (drive - jax.lax.stop_gradient(drive))
+            drive = group.drive(t + model.h / 2) if rounded else group.drive(t, t + model.h)
             x = group.advance(v[group.site], x, drive, model.h)
         elif isinstance(group, AbstractSynapse) and not group.explicit:
             x = group.decay(x, model.h)

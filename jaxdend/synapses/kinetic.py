@@ -79,7 +79,8 @@ class AbstractKineticSynapse(eqx.Module):
         """Transmitter at `t0`, or its mean over `[t0, t1]` ms with `t1 > t0`: `(k,)` mM.
 
         At a point it is there iff `onset < t < onset + pulse`, and has no gradient with respect to
-        event times; the mean has one.
+        event times; the mean has one. Solvers that do not round events, as `CrankNicolson`, take
+        the mean over a step; those that do, as NEURON, the point in its middle.
         """
         shape = (self.site.shape[0], self.times.shape[-1])
         times = jnp.broadcast_to(self.times, shape)

@@ -1,11 +1,15 @@
 """The ten-state NMDA receptor against its rates, a dense solver and the published model."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.test_util import check_grads
 
+import jaxdend as jd
+from jaxdend.channels import Leak
 from jaxdend.synapses import NMDAKinetic
 
 
@@ -174,3 +178,22 @@ def test_vmap_over_sites_times_and_weights():
 def test_bad_arguments_are_named(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+@pytest.mark.parametrize("scheme", [jd.CrankNicolson, jd.BackwardEuler], ids=["CN", "BE"])
+def test_event_times_have_gradients_in_a_simulation(scheme):
+    """Against differences; with NEURON's rounding there is none."""
+    cell = jd.Cell.from_compartments(parent=[-1], axial_resistance=[1.0], area=[1e3], cm=1.0)
+    cell = cell.insert(Leak(g=1e-4, e=-65.0))
+
+    @functools.partial(jax.jit, static_argnums=1)
+    def end(times, solver):
+        group = NMDAKinetic(0, 0.05, times)
+        return jd.simulate(cell, group, t1=6.0, dt=0.05, solver=solver, v0=-65.0).v[-1, 0]
+
+    times, h = jnp.array([1.013, 2.377]), 1e-4
+    smooth = scheme(round_events=False)
+    want = [float(end(times + d, smooth) - end(times - d, smooth)) / (2 * h) for d in h * np.eye(2)]
+    assert np.abs(want).min() > 1e-2
+    np.testing.assert_allclose(jax.grad(end)(times, smooth), want, rtol=1e-4)
+    np.testing.assert_array_equal(jax.grad(end)(times, scheme(round_events=True)), 0.0)
