@@ -8,9 +8,20 @@ import numpy as np
 import pytest
 
 import jaxdend as jd
-from jaxdend.channels import HH, Leak
+from jaxdend.channels import HH, LIF, DCaAP, Leak
+from jaxdend.mechanisms.base import AbstractChannel
 
 SOLVERS = [jd.CrankNicolson(), jd.BackwardEuler()]
+
+
+class Jump(AbstractChannel):
+    """Nothing but a reset of the voltage."""
+
+    def current(self, v, x, env):
+        return jnp.zeros_like(v)
+
+    def reset(self, v, x, env, t):
+        return jnp.where(v > 0.0, -60.0, v)
 
 
 @pytest.fixture(scope="module")
@@ -234,3 +245,17 @@ def test_a_blow_up_says_when_where_and_why(cell):
 def test_a_blow_up_inside_jit_is_a_runtime_error(cell):
     with pytest.raises(RuntimeError, match="passed 1000 mV"):
         jax.block_until_ready(jax.jit(lambda a: explode(cell, amplitude=a).v)(0.0))
+
+
+@pytest.mark.parametrize(
+    ("channel", "words"),
+    [(DCaAP(), "DCaAP .* trigger"), (LIF(), "LIF .* trigger"), (Jump(), "Jump .* reset")],
+    ids=["DCaAP", "LIF", "reset"],
+)
+def test_sudden_changes_need_a_staggered_solver(channel, words):
+    cell = jd.Cell(jd.ball_and_stick(), max_length=200.0).insert(Leak(g=1e-4, e=-65.0))
+    firing = cell.insert(channel, "soma")
+    with pytest.raises(ValueError, match=f"{words}.*Tsit5.*CrankNicolson"):
+        jd.simulate(firing, t1=0.1, solver=diffrax.Tsit5())
+    assert jd.simulate(firing, t1=0.1).v.shape == (5, cell.n)
+    jd.simulate(cell, t1=0.1, solver=diffrax.Tsit5())
