@@ -6,6 +6,7 @@ from jaxdend.morphology._morphology import (
     assemble as assemble,
 )
 from jaxdend.morphology._procedural import (
+    PyramidalShape as PyramidalShape,
     ball_and_stick as ball_and_stick,
     pyramidal as pyramidal,
     rall_tree as rall_tree,

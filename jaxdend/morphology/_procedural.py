@@ -1,5 +1,7 @@
 """Morphologies grown by rules: textbook trees and a layer-5-like pyramidal cell."""
 
+import dataclasses
+
 import numpy as np
 
 from jaxdend.morphology._morphology import Branch, Morphology, assemble
@@ -77,44 +79,121 @@ def rall_tree(
     return assemble(branches, source="rall_tree")
 
 
-def pyramidal(seed: int = 0) -> Morphology:
-    """A cell like a thick-tufted layer-5 pyramidal neuron, the same for the same `seed`.
+@dataclasses.dataclass(frozen=True)
+class PyramidalShape:
+    """The proportions of a pyramidal cell, all lengths and diameters in µm.
 
-    A soma, seven basal trees, a tapering apical trunk with oblique branches, a tuft that ends about
-    1200 µm from the soma, and an unbranched axon; 10 to 11 mm of dendrite. Besides soma, axon,
-    basal and apical it has the regions trunk, oblique, tuft and ais (the axon's initial segment).
+    Lengths of `basal`, `oblique` and `tuft` are means, one per generation of branches; diameters
+    are those at the beginning of the first, and shrink to 0.7 with every generation, down to 0.5.
     """
+
+    soma: tuple[float, float] = (20.0, 18.0)  # length, diameter
+    axon: float = 260.0  # length beyond the initial segment of 40
+    stems: int = 7  # basal trees
+    basal: tuple[float, ...] = (35.0, 75.0, 120.0)
+    basal_diameter: float = 1.5
+    trunk: tuple[float, float] = (600.0, 660.0)  # shortest and longest
+    trunk_diameter: tuple[float, float] = (5.0, 2.4)  # at the soma, where it forks
+    obliques: int = 9
+    oblique_range: tuple[float, float] = (60.0, 420.0)  # where they leave the trunk
+    oblique: tuple[float, ...] = (50.0, 115.0)
+    oblique_diameter: float = 0.9
+    tuft: tuple[float, ...] = (140.0, 170.0, 240.0)  # of each of two trees
+    tuft_diameter: float = 1.8
+
+
+SHAPES = {
+    "l5": PyramidalShape(),
+    "l23_human": PyramidalShape(
+        axon=460.0,
+        stems=9,
+        basal=(45.0, 100.0, 190.0),
+        basal_diameter=2.4,
+        trunk=(100.0, 140.0),
+        trunk_diameter=(5.5, 4.0),
+        obliques=5,
+        oblique_range=(30.0, 90.0),
+        oblique=(60.0, 180.0),
+        oblique_diameter=1.5,
+        tuft=(180.0, 170.0, 160.0, 220.0),
+        tuft_diameter=2.2,
+    ),
+    "ca1": PyramidalShape(
+        soma=(18.0, 15.0),
+        stems=6,
+        basal=(35.0, 70.0, 130.0),
+        basal_diameter=1.3,
+        trunk=(300.0, 340.0),
+        trunk_diameter=(3.6, 2.2),
+        obliques=14,
+        oblique_range=(40.0, 280.0),
+        oblique=(40.0, 110.0),
+        tuft=(90.0, 110.0, 140.0),
+        tuft_diameter=1.5,
+    ),
+}
+
+
+def pyramidal(seed: int = 0, shape: str | PyramidalShape = "l5") -> Morphology:
+    """A cell like a pyramidal neuron, the same for the same `seed`.
+
+    A soma, basal trees, a tapering apical trunk with oblique branches that forks into a tuft, and
+    an unbranched axon. Besides soma, axon, basal and apical it has the regions trunk, oblique, tuft
+    and ais (the axon's initial segment).
+
+    **Arguments:** `shape`, your own `PyramidalShape` or one of
+
+    - `"l5"`: thick-tufted, layer 5; the tuft ends about 1200 µm from the soma; 10 to 11 mm of
+      dendrite.
+    - `"l23_human"`: human layer 2/3; the trunk forks after 100 to 140 µm, and two large trees end
+      about 900 µm from the soma; 17 mm.
+    - `"ca1"`: hippocampal; 14 obliques along a trunk of some 320 µm; 10 mm.
+
+    **Raises:** `ValueError` for an unknown `shape`.
+    """
+    if isinstance(shape, str):
+        if shape not in SHAPES:
+            raise ValueError(f"pyramidal: shape must be one of {', '.join(SHAPES)}; got {shape!r}.")
+        shape = SHAPES[shape]
     rng = np.random.default_rng(seed)
-    branches = [_soma(20.0, 18.0)]
-    _axon(rng, branches)
-    for i in range(7):  # all around but for the cone of the trunk
-        way = _spread(rng, _turned(_UP, 60.0 + 40.0 * i), 8.0)
-        _arbor(rng, branches, (0, 0.5, 9.0 * way), way, (35.0, 75.0, 120.0), 1.5, "")
-    places = [0.0, *np.sort(rng.uniform(60.0, 420.0, 9)), rng.uniform(600.0, 660.0)]
-    joints = _trunk(rng, branches, np.array(places))
+    length, diameter = shape.soma
+    branches = [_soma(length, diameter)]
+    _axon(rng, branches, length / 2, shape.axon)
+    for i in range(shape.stems):  # all around but for the cone of the trunk
+        way = _spread(rng, _turned(_UP, 60.0 + 240.0 / (shape.stems - 1) * i), 8.0)
+        root = (0, 0.5, diameter / 2 * way)
+        _arbor(rng, branches, root, way, shape.basal, shape.basal_diameter, "")
+    sides = np.sort(rng.uniform(*shape.oblique_range, shape.obliques))
+    places = np.array([0.0, *sides, rng.uniform(*shape.trunk)])
+    joints = _trunk(rng, branches, places, length / 2, shape.trunk_diameter)
     for i, (parent, at) in enumerate(joints[:-1]):
         way = _spread(rng, _turned(_UP, (-1.0) ** i * 65.0), 15.0)
-        _arbor(rng, branches, (parent, 1.0, at), way, (50.0, 115.0), 0.9, "oblique")
+        root = (parent, 1.0, at)
+        _arbor(rng, branches, root, way, shape.oblique, shape.oblique_diameter, "oblique")
     for side in (-1.0, 1.0):
         way = _spread(rng, _turned(_UP, side * 28.0), 5.0)
-        tuft = (140.0, 170.0, 240.0)
-        _arbor(rng, branches, (joints[-1][0], 1.0, joints[-1][1]), way, tuft, 1.8, "tuft")
+        root = (joints[-1][0], 1.0, joints[-1][1])
+        _arbor(rng, branches, root, way, shape.tuft, shape.tuft_diameter, "tuft")
     return assemble(branches, source=f"pyramidal(seed={seed})")
 
 
-def _axon(rng: np.random.Generator, branches: list[Branch]) -> None:
-    ais = _grow(rng, np.array([0.0, -10.0, 0.0]), -_UP, 40.0, (2.0, 1.2))
+def _axon(rng: np.random.Generator, branches: list[Branch], start: float, length: float) -> None:
+    ais = _grow(rng, np.array([0.0, -start, 0.0]), -_UP, 40.0, (2.0, 1.2))
     branches.append(Branch(ais, 0, 0.5, _AXON, ("ais",)))
-    rest = _grow(rng, ais[-1, :3], -_UP, 260.0, (1.0, 1.0))
+    rest = _grow(rng, ais[-1, :3], -_UP, length, (1.0, 1.0))
     branches.append(Branch(rest, 1, 1.0, _AXON))
 
 
 def _trunk(
-    rng: np.random.Generator, branches: list[Branch], places: np.ndarray
+    rng: np.random.Generator,
+    branches: list[Branch],
+    places: np.ndarray,
+    start: float,
+    diameters: tuple[float, float],
 ) -> list[tuple[int, np.ndarray]]:
     """Grow the trunk in sections between `places` (µm); returns each section and where it ends."""
-    at, joints = 10.0 * _UP, []
-    diameter = 5.0 - 2.6 * places / places[-1]
+    at, joints = start * _UP, []
+    diameter = diameters[0] - (diameters[0] - diameters[1]) * places / places[-1]
     for i, length in enumerate(np.diff(places)):
         points = _grow(rng, at, _UP, length, (diameter[i], diameter[i + 1]))
         parent, x = (0, 0.5) if i == 0 else (len(branches) - 1, 1.0)

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from jaxdend.morphology import ball_and_stick, pyramidal, rall_tree, single_compartment, y_tree
+from jaxdend.morphology import (
+    PyramidalShape,
+    ball_and_stick,
+    pyramidal,
+    rall_tree,
+    single_compartment,
+    y_tree,
+)
 
 
 def test_single_compartment():
@@ -76,3 +83,29 @@ def test_branches_start_where_their_parent_ends():
         if p > 0:
             gap = morph.section_points(i)[0, :3] - morph.section_points(p)[-1, :3]
             np.testing.assert_allclose(gap, 0, atol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    ("shape", "dendrite", "trunk", "obliques", "stems"),
+    [
+        ("l23_human", (15_000, 20_000), (100, 140), 5, 9),
+        ("ca1", (8_000, 12_000), (300, 340), 14, 6),
+        (PyramidalShape(obliques=3, stems=4), (5_000, 10_000), (600, 660), 3, 4),
+    ],
+    ids=["l23_human", "ca1", "own"],
+)
+def test_pyramidal_shapes(seed, shape, dendrite, trunk, obliques, stems):
+    morph = pyramidal(seed, shape)
+    length = {name: morph.lengths[mask].sum() for name, mask in morph.labels.items()}
+    assert dendrite[0] < length["dendrite"] < dendrite[1]
+    assert trunk[0] <= length["trunk"] <= trunk[1]
+    on_trunk = np.isin(morph.parent_section, np.flatnonzero(morph.region("trunk")))
+    assert (on_trunk & morph.region("oblique")).sum() == obliques
+    assert (on_trunk & morph.region("tuft")).sum() == 2
+    assert ((morph.parent_section == 0) & morph.region("basal")).sum() == stems
+
+
+def test_pyramidal_refuses_an_unknown_shape():
+    with pytest.raises(ValueError, match="l5, l23_human, ca1; got 'ca3'"):
+        pyramidal(shape="ca3")
