@@ -14,6 +14,10 @@ PEAKS = {  # interval ms: soma EPSP in mV, inwards, outwards, and both with AMPA
     2.0: (10.4760, 9.0011, 4.4612, 3.7674),
     4.0: (10.2485, 7.9637, 2.8756, 2.4767),
     8.0: (6.4020, 5.7817, 1.7191, 1.5648),
+    # not published: the scheme of NEURON in plain NumPy on the same graph
+    1.0: (10.1569, 9.4244, 5.4758, 4.9415),
+    3.0: (10.4989, 8.4962, 3.5313, 2.9877),
+    6.0: (8.7837, 6.8936, 2.1115, 1.8777),
 }
 
 

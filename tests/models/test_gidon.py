@@ -1,8 +1,9 @@
-"""Gidon et al. 2020, uncoupled, against the published neuron in NEURON at equal time step."""
+"""Gidon et al. 2020 against the published neuron in NEURON at equal time step."""
 
 import numpy as np
 import pytest
 
+from helpers import REFERENCE
 from jaxdend.cell import Cell
 from jaxdend.models import gidon2020
 from jaxdend.simulate import simulate
@@ -108,6 +109,45 @@ def test_amplitude_falls_with_strength(published, current, k, v, peak):
     local = np.asarray(traces.v[start:, 0])
     assert float(traces.v[int(times[1] / DT), 0]) == pytest.approx(v, abs=0.02)
     assert local.max() == pytest.approx(peak, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("coupled", "current", "top"), [(False, 0.21, -36.132809), (True, 0.48, -36.177173)]
+)
+def test_no_event_below_threshold(published, coupled, current, top):
+    """One step of 0.01 or 0.02 nA lower than the first event; `top` from plain NumPy."""
+    cell, site = coupled_cell() if coupled else published[:2]
+    traces = run(cell, site, Step(site, 200.0, 1000.0, current), 520.0)
+    assert len(events(traces)[0]) == 0
+    assert float(traces.v[:, 0].max()) == pytest.approx(top, abs=1e-5)
+
+
+def coupled_cell() -> tuple[Cell, int]:
+    bare, _ = graph_cell(REFERENCE / "gidon2020_graph.npz")
+    site = bare.locate(section="apic[60]", x=0.99)
+    assert float(bare.distance[site]) == pytest.approx(267.0, abs=0.05)
+    return gidon2020(bare, site, coupled=True), site
+
+
+@pytest.mark.parametrize(
+    ("current", "start", "k", "first", "second", "soma"),
+    [
+        (0.50, 241.425, 0.88773, 32.78369, 25.53147, -48.54745),
+        (0.56, 219.625, 0.59354, 35.92417, 10.31525, -47.64431),
+        (0.60, 214.425, 0.45372, 38.45582, 3.99240, 33.86254),
+    ],
+)
+def test_coupled_events(reference, current, start, k, first, second, soma):
+    """Currents of the coupled cell, of which 0.6 nA makes the soma fire; from plain NumPy."""
+    cell, site = coupled_cell()
+    traces = run(cell, site, Step(site, 200.0, 1000.0, current), 520.0)
+    times, ks = events(traces)
+    np.testing.assert_allclose(times, [start, start + 200.05], rtol=0, atol=1e-6)
+    assert ks[1] == pytest.approx(k, abs=1e-5)
+    split = round(times[1] / DT)
+    local, body = np.asarray(traces.v[:, 0]), np.asarray(traces.v[:, 1])
+    found = [local[:split].max(), local[split:].max(), body.max()]
+    np.testing.assert_allclose(found, [first, second, soma], rtol=0, atol=2e-5)
 
 
 def test_refuses_a_site_without_membrane(published):
