@@ -3,10 +3,39 @@
 # pyright: reportArgumentType=false
 # a parameter takes any number and converts it to an array; its type says what it becomes
 
+import jax.numpy as jnp
+import numpy as np
+
 from jaxdend.cell import Cell
-from jaxdend.channels import NaTa
+from jaxdend.channels import (
+    HCN,
+    KA,
+    CaLCA1,
+    CalciumShell,
+    CaPoirazi,
+    CaTCA1,
+    DCaAP,
+    KAhp,
+    KdrCA1,
+    Leak,
+    NaCA1,
+    NaTa,
+)
+from jaxdend.dynamics import build_model
+from jaxdend.models.gidon import gidon2020
 from jaxdend.models.hay import hay2011
 from jaxdend.morphology import pyramidal
+
+# path from the soma µm, largest current nA; Gidon: 267 µm and 1.92 nA, 532 µm and 0.64 nA
+DCAAPS = ((420.0, 1.1), (532.0, 0.45))
+
+CA1_REST = -65.0  # mV
+CA1_LEAK = 1.0 / 28000.0  # S/cm²
+CA1_REACH = 350.0  # µm, where densities stop rising
+CA1_SODIUM = {"soma": 0.025, "axon": 0.125, "basal": 0.025, "apical": 0.025, "tuft": 0.01}  # S/cm²
+CA1_CALCIUM = ((CaLCA1, 5e-4), (CaTCA1, 1e-4), (KAhp, 1e-5))  # S/cm², soma and dendrites
+CA1_TUFT = 4e-3  # S/cm², calcium spikes
+CA1_TUFT_KA = 0.5  # of the A-type potassium that the distance would give
 
 
 def l5pc(seed: int = 0, max_length: float = 40.0) -> Cell:
@@ -24,3 +53,90 @@ def l5pc(seed: int = 0, max_length: float = 40.0) -> Cell:
     cell = Cell(pyramidal(seed), max_length=max_length)
     cell = hay2011(cell, hot=(650.0, 800.0), as_published=False)
     return cell.insert(NaTa(gbar=0.012), "apical")
+
+
+def l23_human(seed: int = 0, max_length: float = 40.0) -> Cell:
+    """A human layer 2/3 pyramidal neuron with two dendritic calcium action potentials (dCaAPs).
+
+    *Published* (`gidon2020`): Traub's sodium and potassium in soma and axon, leak, capacitance
+    (0.45 µF/cm²) and the dCaAP's equations. *A choice*: the tree, `jd.pyramidal(seed,
+    "l23_human")`, and where and how strong the dCaAPs are. They sit in one compartment each,
+    `coupled, uncoupled = cell.mechanisms["DCaAP"].at.index`: 420 µm from the soma in one apical
+    tree, at most 1.1 nA, and 532 µm in the other, at most 0.45 nA.
+
+    A somatic pulse (3 nA, 3 ms) gives one spike, which attenuates passively and triggers no dCaAP.
+    A step at a dCaAP's site gives one at its onset and every 200 ms; the later ones shrink with
+    its strength: uncoupled, the second peaks 40 mV above the voltage before it at 0.18 nA, just
+    above threshold, and 6 mV at 0.28 nA. At the coupled site a step of 0.3 nA fires the soma once
+    through the dCaAP, and not at all without it. The first dCaAP of a step is always nearly full,
+    because the voltage has only just crossed threshold. Dendrites are passive otherwise; NMDA
+    spikes come with `NMDA` synapses.
+
+    A model to play with, not a published neuron. Start simulations at `v0=-74`.
+
+    **Arguments:** `seed` of the morphology; `max_length` of compartments, µm.
+    """
+    cell = Cell(pyramidal(seed, "l23_human"), max_length=max_length)
+    tuft = np.flatnonzero(cell.region("tuft"))
+    second = cell.section[tuft] > np.median(np.unique(cell.section[tuft]))
+    sites, density = [], []
+    for tree, (distance, largest) in zip((tuft[~second], tuft[second]), DCAAPS, strict=True):
+        site = int(tree[np.argmin(np.abs(cell.distance[tree] - distance))])
+        sites.append(site)
+        density.append(2.0 * largest / (1e-2 * float(cell.area[site])))  # A - B is at most 0.5
+    cell = gidon2020(cell, sites[0])
+    return cell.insert(DCaAP(w=np.array(density)), np.array(sites))
+
+
+def ca1(seed: int = 0, max_length: float = 40.0) -> Cell:
+    """A CA1 pyramidal neuron with dendritic sodium, calcium and NMDA spikes.
+
+    *Published* (Migliore, Ferrante & Ascoli 2005, ModelDB 55035): membrane and axial resistance,
+    sodium, delayed rectifier, A-type potassium and h current with their temperature and their rise
+    with distance, `1 + d / 100` and `1 + 3 d / 100`; the leak's reversal potential set so that all
+    of the neuron rests at -65 mV. From Migliore et al. (1999), ModelDB 2796: slow inactivation of
+    apical sodium. From Shah et al. (2008), ModelDB 112546: T-type calcium and the calcium-activated
+    potassium. *A choice*: the tree, `jd.pyramidal(seed, "ca1")`; densities stop rising at 350 µm,
+    the end of what was measured; L-type calcium and the calcium pool; in the tuft `calH` of
+    Poirazi et al. (2003) at a density that carries a plateau, less sodium and half of the A-type
+    potassium.
+
+    A somatic pulse (2.5 nA, 1.5 ms) gives one spike of 38 mV. It is 29 mV high 50 µm up the trunk,
+    0 at 150 µm and -12 at 270 µm; with 80 % of dendritic A-type potassium blocked, 38, 26 and 23.
+    Four synchronous AMPA synapses of 0.5 nS at an oblique's tip give a sodium spikelet of 0.9 ms
+    (half width) that is lost on the way to the soma, three an EPSP of 4 ms; forty with NMDA
+    (1.25 nS) along the oblique an NMDA spike of 62 ms. A strong EPSP in the tuft's stem (1.2 nA, 1
+    and 10 ms) gives a calcium plateau of some 40 ms and a burst.
+
+    A model to play with, not a published neuron. Start simulations at `v0=-65`.
+
+    **Arguments:** `seed` of the morphology; `max_length` of compartments, µm.
+    """
+    cell = Cell(pyramidal(seed, "ca1"), max_length=max_length, celsius=35.0)
+    axon, tuft, dendrite = (cell.region(name) for name in ("axon", "tuft", "dendrite"))
+    far = dendrite & (cell.distance > 100.0)
+    rise = np.where(dendrite, np.minimum(cell.distance, CA1_REACH) / 100.0, 0.0)
+    cell = cell.set(ra=np.where(axon, 50.0, 150.0))
+    cell = cell.insert(Leak(g=CA1_LEAK, e=CA1_REST)).insert(KdrCA1(gbar=0.01))
+    for region, gbar in CA1_SODIUM.items():
+        slow = NaCA1.dendrite if region in ("apical", "tuft") else NaCA1.soma
+        cell = cell.insert(slow(gbar=gbar), region)
+    a_type = 0.03 * (1.0 + rise) * np.where(tuft, CA1_TUFT_KA, 1.0)
+    h_type = 5e-5 * (1.0 + 3.0 * rise)
+    cell = cell.insert(KA.proximal(gbar=a_type)).insert(KA.distal(gbar=a_type), far)
+    cell = cell.insert(HCN.proximal(gbar=h_type), ~axon).insert(HCN.distal(gbar=h_type), far)
+    for channel, gbar in CA1_CALCIUM:
+        cell = cell.insert(channel(gbar=gbar), ~axon)
+    cell = cell.insert(CaPoirazi.spike(gbar=CA1_TUFT), tuft)
+    cell = cell.insert(CalciumShell(decay=100.0), ~axon)
+    return _rests_at(CA1_REST, cell)
+
+
+def _rests_at(v: float, cell: Cell) -> Cell:
+    """The cell, whose leak reverses at `v` mV, with a leak that makes it rest there."""
+    zero = jnp.zeros((), cell.area.dtype)
+    model = build_model(cell, (), start=zero, h=zero + 0.025, steps=1, rounded=True, widths=())
+    state = model.initial(jnp.full(cell.n, v, cell.area.dtype), True)
+    current, _ = model.membrane_current(state.v, state, model.environments(state), ())
+    density = current[: cell.n] / (1e-2 * cell.area)  # nA over µm² to mA/cm²; none by the leak
+    return cell.insert(Leak(g=CA1_LEAK, e=v + density / CA1_LEAK))
