@@ -59,6 +59,24 @@ def test_nmda_spike_on_a_basal_branch(cell):
     assert width(40, 0) < 20.0
 
 
+@pytest.mark.parametrize("region", ["basal", "tuft"])
+def test_nmda_spike_lasts_50_to_150_ms(cell, region):
+    """Forty synapses along a branch, NMDA to AMPA 2.5."""
+    index = np.flatnonzero(cell.region(region))
+    site = index[np.argmax(cell.distance[index])]
+    branch = np.flatnonzero(cell.section == cell.section[site])
+    at = np.full((len(branch), 1), 40.0)
+
+    def width(nmda: float) -> float:
+        weight = 40 * 4e-4 / len(branch)
+        inputs = [AMPA(branch, weight, at), NMDA(branch, nmda * weight, at)]
+        v = simulate(cell, inputs, t1=200.0, dt=0.05, record=[site], v0=-80.0).v[800:, 0]
+        return float(jnp.sum(v > (v[0] + v.max()) / 2) * 0.05)
+
+    assert 50.0 < width(2.5) < 150.0
+    assert width(0.0) < 15.0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("double", [False, True], ids=["float32", "float64"])
 def test_gradients_are_finite(double):
