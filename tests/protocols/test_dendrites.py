@@ -73,6 +73,19 @@ def test_an_nmda_curve_is_that_of_its_synapses():
     assert np.all(curve.soma.amplitude > curve.soma_ampa.amplitude)
 
 
+def test_the_width_of_an_nmda_spike_has_a_gradient():
+    thin = Cell(ball_and_stick(20.0, 200.0, 0.5), max_length=70.0).insert(Leak(g=1e-4, e=-75.0))
+
+    @jax.jit
+    @jax.value_and_grad
+    def width(weight):
+        curve = nmda_curve(thin, 3, [20.0], weight=weight, t1=80.0, dt=0.1, v0=-75.0)
+        return curve.local.half_width[0]
+
+    (_, slope), (less, _), (more, _) = (width(4e-4 + dw) for dw in (0.0, -1e-9, 1e-9))
+    assert float(slope) == pytest.approx(float(more - less) / 2e-9, rel=1e-4)
+
+
 def test_pairing_a_pulse_with_a_dendritic_current(cell):
     """Against single runs of the same stimuli."""
     pairing = Pairing(pulse=0.6, width=2.0, spike=0.0, plateau=-55.0, onset=6.0, t1=50.0)
