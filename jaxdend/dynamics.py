@@ -304,9 +304,9 @@ def vector_field(t: Array, y: State, args: Model) -> State:
 
 
 def build_model(
-    cell: Cell, inputs: tuple, *, start: Array, h: Array, steps: int, rounded: bool, widths: tuple
+    cell: Cell, inputs: tuple, *, grid: Array, h: Array, rounded: bool, widths: tuple
 ) -> Model:
-    """Lay out `cell` and `inputs` for `steps` steps of `h` ms from `start`.
+    """Lay out `cell` and `inputs` for steps of `h` ms at the times `grid (steps + 1,)` ms.
 
     `rounded` delivers events at the nearest step, as NEURON does, instead of at their exact time;
     `widths` bounds the events of each input that fall into one step (`None` for all of them).
@@ -320,7 +320,7 @@ def build_model(
     resistance = jnp.where(joined, ra * cell.own + ra[parent] * cell.via, 1.0)
     inputs = tuple(i.prepare() if isinstance(i, AbstractStimulus) else i for i in inputs)
     events = tuple(
-        EventTable.of(group, start, h, steps, rounded, width)
+        EventTable.of(group, grid, h, rounded, width)
         if isinstance(group, AbstractSynapse) and not group.explicit
         else None
         for group, width in zip(inputs, widths, strict=True)
@@ -333,7 +333,7 @@ def build_model(
         capacitance=area * jnp.concatenate([cell.cm, padding]) * 1e-5,
         edge=jnp.where(joined, 1.0 / resistance, 0.0),
         celsius=cell.celsius,
-        start=start,
+        start=grid[0],
         h=h,
         tree=cell.tree,
         membrane=cell.membrane,

@@ -28,14 +28,14 @@ class EventTable(eqx.Module):
     def of(
         cls,
         group: AbstractSynapse,
-        start: Array,
+        grid: Array,
         h: Array,
-        steps: int,
         rounded: bool,
         width: int | None,
     ) -> "EventTable":
         """Sort the events of `group`: step n delivers those in (t_n - h/2, t_n + h/2].
 
+        `grid` holds the times `t_n` of the steps and that of the end, `(steps + 1,)` ms.
         `rounded`: as if at t_n, which is NEURON's rule; the gradient with respect to the time is
         that of the unrounded event. Otherwise the traces live at t_n + h/2 and an event enters
         with its exact lag to it.
@@ -44,9 +44,10 @@ class EventTable(eqx.Module):
         times = jnp.broadcast_to(group.times, (k, group.times.shape[-1])).reshape(-1)
         weight = group.weight if group.weight.ndim == 2 else group.weight[:, None]
         weight = jnp.broadcast_to(weight, (k, group.times.shape[-1])).reshape(-1)
-        step = delivery_step(jax.lax.stop_gradient(times), start, h, steps)
+        steps = len(grid) - 1
+        step = delivery_step(jax.lax.stop_gradient(times), grid, h)
         live = (step >= 0) & (step < steps)
-        due = start + (jnp.where(live, step, 0) + 0.5) * h
+        due = grid[jnp.where(live, step, 0)] + h / 2
         if rounded:
             due = jax.lax.stop_gradient(times)
         lag = jnp.where(live, due - times, 0.0)
@@ -86,22 +87,33 @@ class EventTable(eqx.Module):
         k = group.site.shape[0]
         times = jnp.broadcast_to(group.times, (k, group.times.shape[-1]))
         weight = group.weight if group.weight.ndim == 2 else group.weight[:, None]
-        past = delivery_step(jax.lax.stop_gradient(times), start, h, 1) < 0
+        past = jax.lax.stop_gradient(times) <= first_moment(start, h)
         now = start if rounded else start + h / 2
         ago = jnp.where(past, now - times, 0.0)
         return tuple(jnp.sum(jnp.where(past, weight * z, 0.0), axis=1) for z in group.impulse(ago))
 
 
-def delivery_step(times: Array, start: Array, h: Array, steps: int) -> Array:
-    """The step that delivers each event, -1 before the first and `steps` when never."""
-    step = jnp.ceil((times - start) / h - 0.5 - 1e-6)
-    return jnp.clip(jnp.nan_to_num(step, posinf=steps), -1, steps).astype(int)
+def delivery_step(times: Array, grid: Array, h: Array) -> Array:
+    """The step that delivers each event, -1 before the first and `steps` when never.
+
+    Half way between two steps rounding decides, as in NEURON, whose times are those of `grid`. Only
+    where runs join does such an event always belong to the first of them.
+    """
+    middle = jnp.append(grid[:-2] + h / 2, first_moment(grid[-1], h))
+    return jnp.where(times <= first_moment(grid[0], h), -1, jnp.searchsorted(middle, times))
 
 
-def widest_step(times: np.ndarray, start: float, h: float, steps: int) -> int | None:
+def first_moment(start: Array, h: Array) -> Array:
+    """Half a step before `start`, ms: events later than this belong to a run from there."""
+    return start - (h / 2 - 1e-6 * h)
+
+
+def widest_step(times: np.ndarray, grid: np.ndarray, h: float) -> int:
     """Bound on the events in one step, rounded up to a power of two so that programs are shared."""
-    step = np.ceil((np.asarray(times, float).reshape(-1) - start) / h - 0.5 - 1e-6)
-    inside = step[(step >= 0) & (step < steps)].astype(int)
+    with jax.ensure_compile_time_eval():  # as in the run itself, to the last bit
+        grid_, times_ = jnp.asarray(grid, float), jnp.asarray(times, float)
+        step = np.asarray(delivery_step(times_.reshape(-1), grid_, jnp.asarray(h, float)))
+    inside = step[(step >= 0) & (step < len(grid) - 1)]
     if len(inside) == 0:
         return 1
     return 1 << int(np.bincount(inside).max() - 1).bit_length()

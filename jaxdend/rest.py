@@ -40,8 +40,8 @@ def rest(
 
 @eqx.filter_jit
 def _rest(cell: Cell, v0: Array, tolerance: float, max_steps: int) -> State:
-    zero = jnp.zeros((), cell.area.dtype)
-    model = build_model(cell, (), start=zero, h=zero + 0.025, steps=1, rounded=True, widths=())
+    grid = jnp.asarray([0.0, 0.025], cell.area.dtype)
+    model = build_model(cell, (), grid=grid, h=grid[1], rounded=True, widths=())
     begin = model.initial(v0, True)
     pools = tuple(isinstance(item.mechanism, AbstractPool) for item in cell.inserted)
     tolerance = max(tolerance, 1e3 * float(jnp.finfo(begin.v.dtype).eps))

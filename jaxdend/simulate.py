@@ -85,10 +85,10 @@ def simulate(
     plan = _plan(record, cell.n)
     start = v0 if isinstance(v0, State) else _initial_voltage(v0, cell.n)
     rounded = getattr(solver, "round_events", False)
-    widths = tuple(_width(group, t0, dt, steps) for group in inputs)
     grid = np.concatenate(
         [[t0], t0 + np.cumsum(np.full(2 * steps, dt / 2))[1::2]]
     )  # as NEURON adds
+    widths = tuple(_width(group, grid, dt) for group in inputs)
     traces, bad, when = _run(
         (cell, inputs, start, jnp.asarray(dt, float), jnp.asarray(grid, float)),
         solver, plan, steps, save_every, rounded, widths, controller, adjoint, progress, max_steps,
@@ -119,9 +119,7 @@ def _run(
     max_steps: int | None,
 ) -> tuple[Traces, Array, Array]:
     cell, inputs, v0, h, grid = numbers
-    model = build_model(
-        cell, inputs, start=grid[0], h=h, steps=steps, rounded=rounded, widths=widths
-    )
+    model = build_model(cell, inputs, grid=grid, h=h, rounded=rounded, widths=widths)
     y0 = _start(model, v0, rounded)
     staggered = isinstance(solver, AbstractStaggered)
 
@@ -307,7 +305,7 @@ def _check_numbers(cell: Cell, inputs: tuple) -> None:
                 )
 
 
-def _width(group: Input, t0: float, dt: float, steps: int) -> int | None:
+def _width(group: Input, grid: np.ndarray, dt: float) -> int | None:
     """How many events of `group` a single step may have to deliver; `None` when unknown."""
     if not isinstance(group, AbstractSynapse) or group.explicit:
         return None
@@ -316,7 +314,7 @@ def _width(group: Input, t0: float, dt: float, steps: int) -> int | None:
     if not is_concrete(group.times):
         return None
     times = np.broadcast_to(group.times, (group.site.shape[0], group.times.shape[-1]))
-    return widest_step(times, t0, dt, steps)
+    return widest_step(times, grid, dt)
 
 
 def _diagnosis(cell: Cell, traces: Traces, when: float, dt: float) -> str:

@@ -100,9 +100,8 @@ def test_passive_steady_state(reference, bare, measurement, site):
 def _steady(cell: Cell, g: np.ndarray, site: int, current: float) -> np.ndarray:
     from jaxdend.dynamics import build_model
 
-    model = build_model(
-        cell, (), start=jnp.asarray(0.0), h=jnp.asarray(DT), steps=1, rounded=True, widths=()
-    )
+    grid = jnp.asarray([0.0, DT])
+    model = build_model(cell, (), grid=grid, h=grid[1], rounded=True, widths=())
     right = jnp.zeros_like(model.area).at[site].set(current)
     return np.asarray(model.matrix(model.axial + g).solve(right))
 
