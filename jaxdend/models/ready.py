@@ -3,8 +3,8 @@
 # pyright: reportArgumentType=false
 # a parameter takes any number and converts it to an array; its type says what it becomes
 
-import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from jaxdend.cell import Cell
 from jaxdend.channels import (
@@ -21,10 +21,11 @@ from jaxdend.channels import (
     NaCA1,
     NaTa,
 )
-from jaxdend.dynamics import build_model
+from jaxdend.dynamics import Model, State
 from jaxdend.models.gidon import gidon2020
 from jaxdend.models.hay import hay2011
 from jaxdend.morphology import pyramidal
+from jaxdend.simulate import simulate
 
 # path from the soma µm, largest current nA; Gidon: 267 µm and 1.92 nA, 532 µm and 0.64 nA
 DCAAPS = ((420.0, 1.1), (532.0, 0.45))
@@ -134,9 +135,10 @@ def ca1(seed: int = 0, max_length: float = 40.0) -> Cell:
 
 def _rests_at(v: float, cell: Cell) -> Cell:
     """The cell, whose leak reverses at `v` mV, with a leak that makes it rest there."""
-    zero = jnp.zeros((), cell.area.dtype)
-    model = build_model(cell, (), start=zero, h=zero + 0.025, steps=1, rounded=True, widths=())
-    state = model.initial(jnp.full(cell.n, v, cell.area.dtype), True)
-    current, _ = model.membrane_current(state.v, state, model.environments(state), ())
-    density = current[: cell.n] / (1e-2 * cell.area)  # nA over µm² to mA/cm²; none by the leak
-    return cell.insert(Leak(g=CA1_LEAK, e=v + density / CA1_LEAK))
+
+    def current(t: Array, state: State, model: Model) -> Array:
+        del t
+        return model.membrane_current(state.v, state, model.environments(state), ())[0][: cell.n]
+
+    nanoamperes = simulate(cell, t1=0.025, record=current, v0=v)["values"][0]  # none by the leak
+    return cell.insert(Leak(g=CA1_LEAK, e=v + nanoamperes / (1e-2 * cell.area) / CA1_LEAK))
