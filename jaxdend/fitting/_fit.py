@@ -1,5 +1,6 @@
 """Gradient descent from several starts at once, as one batch in one compiled program."""
 
+import os
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -18,6 +19,7 @@ from jaxdend.fitting._space import ParameterSpace
 
 Loss = Callable[[dict[str, Array]], Array]
 Callback = Callable[[int, np.ndarray, np.ndarray], bool | None]
+Log = list[tuple[np.ndarray, np.ndarray]]  # losses (c, s) and vectors (c, s, p) of every chunk
 
 
 class _State(eqx.Module):
@@ -57,6 +59,8 @@ def fit(
     progress: bool = True,
     callback: Callback | None = None,
     resume: FitResult | None = None,
+    save_to: str | os.PathLike[str] | None = None,
+    save_every: int = 10,
 ) -> FitResult:
     """Minimise `loss` over a parameter space by gradient descent from several starts.
 
@@ -75,23 +79,24 @@ def fit(
     - `steps`: the total number, those before a `resume` included.
     - `key`: a JAX key or an integer seed for the sampled starts.
     - `clip`: the largest global norm of a start's gradient, `None` for no clipping.
-    - `chunk`: steps per call of the compiled program. More than 1 saves call overhead for a cheap
-      loss; progress, callback and Ctrl-C act between chunks.
+    - `chunk`: steps per call of the compiled program; progress, callback, saving and Ctrl-C act
+      between chunks. More than 1 saves call overhead for a cheap loss.
     - `progress`: show a bar with step, best loss, rate and time left.
     - `callback(step, losses (s,), vectors (s, p))`, called after each chunk with what its last
       step evaluated; returning `True` stops the fit.
     - `resume`: a result to go on from. With the same loss, space, optimizer and `steps` the
       history is bit for bit that of an uninterrupted fit; `starts` and `key` are not used.
+    - `save_to`: an `.npz` file that always holds the result so far, whole: it is written every
+      `save_every` steps and at the end. `resume=FitResult.load(save_to)` goes on after a crash.
 
     **Raises:** `ValueError` for a loss that is not a scalar or not finite at any start, starts of
     the wrong shape, or a result to resume that belongs to another space or optimiser.
     """
-    if steps < 1 or chunk < 1:
-        raise ValueError(f"steps and chunk must be at least 1, got {steps} and {chunk}")
-    inner = default_optimizer(steps) if optimizer is None else optimizer
-    if clip is not None:
-        inner = optax.chain(optax.clip_by_global_norm(clip), inner)
-    inner = optax.with_extra_args_support(inner)
+    if min(steps, chunk, save_every) < 1:
+        raise ValueError(
+            f"steps, chunk and save_every must be at least 1; got {steps}, {chunk} and {save_every}"
+        )
+    inner = _clipped(default_optimizer(steps) if optimizer is None else optimizer, clip)
     if resume is None:
         state = _begin(inner, _starting_vectors(space, starts, key))
     else:
@@ -100,10 +105,25 @@ def fit(
             return resume
     run = _compile(loss, space, inner, chunk)
     clock = time.perf_counter()
-    state, log, interrupted = _loop(run, state, steps, chunk, progress, callback)
-    result = _gather(space, state, log, interrupted, time.perf_counter() - clock, resume)
+
+    def gather(state: _State, log: Log, interrupted: bool) -> FitResult:
+        return _gather(space, state, log, interrupted, time.perf_counter() - clock, resume)
+
+    look = _look(gather, save_to, save_every, callback)
+    result = gather(*_loop(run, state, steps, chunk, progress, look))
+    if save_to is not None:
+        result.save(save_to)
     _report(result)
     return result
+
+
+def _clipped(
+    optimizer: optax.GradientTransformation, clip: float | None
+) -> optax.GradientTransformationExtraArgs:
+    """`optimizer` behind a bound on the gradient's norm."""
+    if clip is not None:
+        optimizer = optax.chain(optax.clip_by_global_norm(clip), optimizer)
+    return optax.with_extra_args_support(optimizer)
 
 
 def _starting_vectors(
@@ -226,17 +246,34 @@ def _where(ok: Bool[Array, " s"], new: Array, old: Array) -> Array:
     return jnp.where(ok.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
 
+def _look(
+    gather: Callable[[_State, Log, bool], FitResult],
+    save_to: str | os.PathLike[str] | None,
+    every: int,
+    callback: Callback | None,
+) -> Callable[[_State, Log], bool | None]:
+    """What happens after a chunk: the result so far is saved when it is time, then `callback`."""
+
+    def look(state: _State, log: Log) -> bool | None:
+        done, (losses, vectors) = int(state.step), log[-1]
+        if save_to is not None and done // every > (done - len(losses)) // every:
+            gather(state, log, True).save(save_to)
+        return None if callback is None else callback(done, losses[-1], vectors[-1])
+
+    return look
+
+
 def _loop(
     run: Callable[[_State, Array], tuple[_State, tuple[Array, Array]]],
     state: _State,
     steps: int,
     chunk: int,
     progress: bool,
-    callback: Callback | None,
-) -> tuple[_State, list[tuple[np.ndarray, np.ndarray]], bool]:
-    """Run chunk by chunk until the last step, Ctrl-C, or a callback that has seen enough."""
+    look: Callable[[_State, Log], bool | None],
+) -> tuple[_State, Log, bool]:
+    """Run chunk by chunk until the last step, Ctrl-C, or a `look` that has seen enough."""
     first = done = int(state.step)
-    log: list[tuple[np.ndarray, np.ndarray]] = []
+    log: Log = []
     best = np.inf
     with tqdm(total=steps, initial=first, disable=not progress, desc="fit", unit="step") as bar:
         try:
@@ -255,7 +292,7 @@ def _loop(
                 best = min(best, rows[0][finite].min(initial=np.inf))
                 bar.set_postfix(loss=f"{best:.3g}", refresh=False)
                 bar.update(count)
-                if callback is not None and callback(done, rows[0][-1], rows[1][-1]):
+                if look(state, log):
                     return state, log, done < steps
         except KeyboardInterrupt:
             if int(state.step) == first:
@@ -267,7 +304,7 @@ def _loop(
 def _gather(
     space: ParameterSpace,
     state: _State,
-    log: list[tuple[np.ndarray, np.ndarray]],
+    log: Log,
     interrupted: bool,
     seconds: float,
     resume: FitResult | None,

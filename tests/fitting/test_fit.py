@@ -159,6 +159,26 @@ def test_ctrl_c_before_anything_is_done_is_not_hidden():
         short(press)
 
 
+@pytest.mark.parametrize("chunk", [1, 5])
+def test_the_file_goes_on_after_a_kill(tmp_path, chunk):
+    file = tmp_path / "run.npz"
+
+    def killed(step, *_):
+        if step >= 8:
+            raise SystemExit
+
+    with pytest.raises(SystemExit):
+        short(chunk=chunk, callback=killed, save_to=file, save_every=3)
+    part = FitResult.load(file)
+    assert part.interrupted
+    assert part.steps == {1: 6, 5: 10}[chunk]  # the last save before the kill
+    rest = short(chunk=chunk, resume=part, save_to=file, save_every=3)
+    same(rest, short(chunk=chunk))
+    same(rest, FitResult.load(file))
+    assert not FitResult.load(file).interrupted
+    assert [p.name for p in tmp_path.iterdir()] == ["run.npz"]
+
+
 def test_resume_of_a_finished_fit_does_nothing():
     whole = short()
     assert short(resume=whole) is whole
@@ -320,6 +340,7 @@ def test_progress_bar_shows_the_loss(capsys):
     [
         ({"steps": 0}, "at least 1"),
         ({"chunk": 0}, "at least 1"),
+        ({"save_every": 0}, "at least 1"),
         ({"starts": 0}, "at least 1"),
         ({"starts": np.zeros((2, 5))}, r"vectors \(s, 3\)"),
         ({"starts": np.zeros(3)}, r"vectors \(s, 3\)"),
