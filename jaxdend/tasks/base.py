@@ -124,11 +124,16 @@ class AbstractTask(eqx.Module):
 def check_patterns(
     name: str, patterns: Array, labels: tuple[str, ...], targets: tuple | None = None
 ) -> None:
-    """Refuse labels or targets of another number than the patterns."""
+    """Refuse labels or targets of another number than the patterns, and labels that repeat."""
     count = patterns.shape[0]
     if len(labels) != count:
         raise ValueError(
             f"{name}: {count} patterns need {count} labels; got {len(labels)}: {', '.join(labels)}."
+        )
+    if twice := sorted({label for label in labels if labels.count(label) > 1}):
+        raise ValueError(
+            f"{name}: every pattern needs a label of its own; {', '.join(twice)} occurs more than "
+            "once. Give labels=."
         )
     if targets is not None and len(targets) != count:
         raise ValueError(f"{name}: {count} patterns need {count} targets; got {len(targets)}.")

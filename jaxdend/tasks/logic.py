@@ -40,7 +40,7 @@ def truth_table(name: str) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(f"truth_table: expected one of {', '.join(FUNCTIONS)}; got {name!r}.")
     inputs, function = FUNCTIONS[name]
     patterns = np.array(list(itertools.product([False, True], repeat=inputs)))
-    return patterns, np.array([bool(function(*row)) for row in patterns])
+    return patterns, np.array([bool(function(*row)) for row in patterns.tolist()])
 
 
 class Logic(AbstractTask):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,17 +39,19 @@ class TaskResult:
     @property
     def summary(self) -> dict[str, Any]:
         """The figures as plain Python, as `result.json` has them."""
+        after, before = map(_numbers, (self.responses, self.start_responses))
+        margin, start_margin = _numbers(np.array([self.margin, self.start_margin]))
         return {
             "format": _FORMAT,
             "task": self.task,
             "seed": self.seed,
             "solved": self.solved,
             "accuracy": self.accuracy,
-            "margin": self.margin,
+            "margin": margin,
             "unit": self.unit,
-            "responses": dict(zip(self.labels, self.responses.tolist(), strict=True)),
-            "start_responses": dict(zip(self.labels, self.start_responses.tolist(), strict=True)),
-            "start_margin": self.start_margin,
+            "responses": dict(zip(self.labels, after, strict=True)),
+            "start_responses": dict(zip(self.labels, before, strict=True)),
+            "start_margin": start_margin,
             "steps": self.fit.steps,
             "interrupted": self.fit.interrupted,
             "simulations": self.simulations,
@@ -82,7 +85,7 @@ class TaskResult:
         about = read_summary(folder)
         best, start = {}, {}
         try:
-            with np.load(folder / "params.npz", allow_pickle=False) as file:
+            with (folder / "params.npz").open("rb") as raw, np.load(raw) as file:
                 configs = file["configs"]
                 for key in file.files:
                     group, _, name = key.partition("/")
@@ -94,19 +97,19 @@ class TaskResult:
                 labels=tuple(about["responses"]),
                 unit=about["unit"],
                 params=best,
-                responses=np.array(list(about["responses"].values())),
+                responses=np.array(list(about["responses"].values()), float),
                 accuracy=about["accuracy"],
-                margin=about["margin"],
+                margin=float(np.array(about["margin"], float)),
                 solved=about["solved"],
                 start_params=start,
-                start_responses=np.array(list(about["start_responses"].values())),
-                start_margin=about["start_margin"],
+                start_responses=np.array(list(about["start_responses"].values()), float),
+                start_margin=float(np.array(about["start_margin"], float)),
                 configs=configs,
                 fit=FitResult.load(folder / "fit.npz"),
                 simulations=about["simulations"],
                 wall_s=about["wall_s"],
             )
-        except (KeyError, EOFError, OSError) as error:
+        except (KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile) as error:
             if isinstance(error, FileNotFoundError):
                 raise
             raise ValueError(f"{folder} is not a complete task folder: {error!r}") from error
@@ -125,6 +128,11 @@ def read_summary(folder: str | os.PathLike[str]) -> dict[str, Any]:
     if not isinstance(about, dict) or about.get("format") != _FORMAT:
         raise ValueError(f"{path} is not the result of a task (format {_FORMAT!r} expected).")
     return about
+
+
+def _numbers(values: np.ndarray) -> list[float | None]:
+    """As JSON has them: `None` for NaN and infinity."""
+    return [float(x) if np.isfinite(x) else None for x in values]
 
 
 def as_arrays(params: Params) -> dict[str, np.ndarray]:

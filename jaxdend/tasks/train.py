@@ -1,6 +1,10 @@
 """Training a task end to end: many random neurons in one batch, the best ones by gradient."""
 
+import dataclasses
+import os
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import equinox as eqx
 import jax
@@ -25,6 +29,8 @@ def train(
     training: Training | None = None,
     optimizer: optax.GradientTransformation | None = None,
     resume: FitResult | None = None,
+    save_to: str | os.PathLike[str] | None = None,
+    save_every: int = 10,
     progress: bool = True,
     stop: bool = True,
 ) -> TaskResult:
@@ -35,16 +41,17 @@ def train(
     (`fitting.fit`) until one is solved or the steps are used up.
 
     **Arguments:** `seed` of the random configurations; `training`, by default `task.training`;
-    `optimizer`, any of optax in place of Adam; `resume`, the `fit` of an interrupted result, to go
-    on from; `stop=False` goes on after the task is solved.
+    `optimizer`, any of optax in place of Adam; `resume`, the `fit` of an interrupted result or
+    what `save_to` holds, to go on from; `save_to`, an `.npz` file that gets the gradient descent
+    so far every `save_every` steps; `stop=False` goes on after the task is solved.
 
     **Returns:** `TaskResult`, the configuration with the best margin.
 
-    **Raises:** `ValueError` where no random configuration has a finite loss.
+    **Raises:** `ValueError` where no random configuration has a finite loss, or `resume` belongs
+    to another task.
     """
     training = task.training if training is None else training
     clock, space = time.perf_counter(), task.neuron.space
-    factors = weight_noise(space, training.noise, training.copies, seed, first_exact=True)
     first = space.sample(seed, training.configs)
     losses = screen(task, first, progress=progress)
     if not np.isfinite(losses).any():
@@ -53,44 +60,87 @@ def train(
             "narrow the bounds of the neuron's space."
         )
     chosen = np.argsort(np.where(np.isfinite(losses), losses, np.inf))[: training.starts]
-    copies = 1 + (training.copies if factors else 0)
-    winner, least, looks = None, np.inf, 0
+    watch = _Watch(task, training.noise, seed, stop)
+    loss, copies = _objective(task, training, seed)
+    if resume is not None and resume.space == space and watch.catch_up(resume):
+        fitted = resume
+    else:
+        fitted = fit(
+            loss,
+            space,
+            optimizer=optax.adam(training.rate, b2=0.9) if optimizer is None else optimizer,
+            starts=first[jnp.asarray(chosen)],
+            steps=training.steps,
+            progress=progress,
+            callback=watch,
+            resume=resume,
+            save_to=save_to,
+            save_every=save_every,
+        )
+    spent = training.configs + copies * fitted.losses.size + watch.looks + 2 * len(chosen)
+    return _result(task, seed, fitted, watch.winner, losses, spent * len(task.labels), clock)
 
-    def solved(step: int, now: np.ndarray, vectors: np.ndarray) -> bool:
-        nonlocal winner, least, looks
-        best = int(np.argmin(np.where(np.isfinite(now), now, np.inf)))
-        if not stop or not now[best] < least:
+
+def _objective(
+    task: AbstractTask, training: Training, seed: int
+) -> tuple[Callable[[Params], Array], int]:
+    """The loss of one configuration, its mean over noisy copies where there is noise, and how many.
+
+    The first copy is exact.
+    """
+    factors = weight_noise(
+        task.neuron.space, training.noise, training.copies, seed, first_exact=True
+    )
+
+    def one(params: Params) -> Array:
+        return task.loss(task.responses(params))
+
+    def mean(params: Params) -> Array:
+        return jnp.mean(jax.vmap(lambda factor: one(scaled(params, factor)))(factors))
+
+    return (mean, 1 + training.copies) if factors else (one, 1)
+
+
+@dataclass
+class _Watch:
+    """The callback of the gradient steps: whenever the loss is a new low, is that a solution?"""
+
+    task: AbstractTask
+    noise: float  # that a solution has to withstand
+    seed: int
+    stop: bool  # at a solution
+    winner: np.ndarray | None = None  # (p,) the vector that is one
+    least: float = np.inf  # loss so far
+    looks: int = 0  # configurations simulated
+
+    def __call__(self, step: int, losses: np.ndarray, vectors: np.ndarray) -> bool:
+        """Whether to stop after losses `(s,)` at `vectors (s, p)`."""
+        best = int(np.argmin(np.where(np.isfinite(losses), losses, np.inf)))
+        if not self.stop or not losses[best] < self.least:
             return False
-        least, looks = float(now[best]), looks + 1
-        params = space.to_dict(jnp.asarray(vectors[best]))
-        if not evaluate(task, params)[1].solved:
+        self.least = float(losses[best])
+        if not self._solved(self.task.neuron.space.to_dict(jnp.asarray(vectors[best]))):
             return False
-        if factors:
-            looks += CHUNK
-            right, _ = robustness(task, params, noise=training.noise, repeats=CHUNK, seed=seed + 1)
-            if right < ROBUST:
-                return False
-        winner = vectors[best]
+        self.winner = vectors[best]
         return True
 
-    def loss(params: Params) -> Array:
-        def one(factor: Params) -> Array:
-            return task.loss(task.responses(scaled(params, factor)))
+    def catch_up(self, fitted: FitResult) -> bool:
+        """Know what an earlier part of the descent knew; whether its last step was a solution."""
+        before = fitted.losses[:-1]
+        self.least = float(before[np.isfinite(before)].min(initial=np.inf))
+        return self(fitted.steps, fitted.losses[-1], fitted.vectors[-1])
 
-        return jnp.mean(jax.vmap(one)(factors)) if factors else one({})
-
-    fitted = fit(
-        loss,
-        space,
-        optimizer=optax.adam(training.rate, b2=0.9) if optimizer is None else optimizer,
-        starts=first[jnp.asarray(chosen)],
-        steps=training.steps,
-        progress=progress,
-        callback=solved,
-        resume=resume,
-    )
-    spent = training.configs + copies * fitted.losses.size + looks + 2 * len(chosen)
-    return _result(task, seed, fitted, winner, losses, spent * len(task.labels), clock)
+    def _solved(self, params: Params) -> bool:
+        self.looks += 1
+        if not evaluate(self.task, params)[1].solved:
+            return False
+        if not weight_noise(self.task.neuron.space, self.noise, 1, 0):
+            return True
+        self.looks += CHUNK
+        right, _ = robustness(
+            self.task, params, noise=self.noise, repeats=CHUNK, seed=self.seed + 1
+        )
+        return right >= ROBUST
 
 
 @eqx.filter_jit
@@ -139,9 +189,10 @@ def _result(
     ends = fitted.best_vectors
     if winner is None:
         margins = [float(evaluate(task, space.to_dict(jnp.asarray(z)))[1].margin) for z in ends]
-        best = int(np.nanargmax(margins))
+        best = int(np.argmax(np.nan_to_num(margins, nan=-np.inf)))
         winner = ends[best]
-    else:
+    else:  # stopped where it should
+        fitted = dataclasses.replace(fitted, interrupted=False)
         best = int(np.argmin(np.abs(fitted.vectors - winner).max(axis=-1).min(axis=0)))
     params = space.to_dict(jnp.asarray(winner))
     responses, score = evaluate(task, params)
