@@ -4,11 +4,31 @@ import difflib
 from collections.abc import Callable
 
 from jaxdend.tasks.base import AbstractTask
+from jaxdend.tasks.baselines import xor_lif, xor_passive, xor_perceptron
+from jaxdend.tasks.branches import (
+    logic_and,
+    logic_nand,
+    logic_or,
+    majority,
+    parity,
+    xor_nmda,
+    xor_sublinear,
+)
 from jaxdend.tasks.xor import xor_dcaap
 
 # name -> builder; its first paragraph of documentation describes the task
 TASKS: dict[str, Callable[[int], AbstractTask]] = {
+    "and": logic_and,
+    "or": logic_or,
+    "nand": logic_nand,
+    "majority": majority,
+    "parity": parity,
     "xor_dcaap": xor_dcaap,
+    "xor_nmda": xor_nmda,
+    "xor_sublinear": xor_sublinear,
+    "xor_perceptron": xor_perceptron,
+    "xor_lif": xor_lif,
+    "xor_passive": xor_passive,
 }
 
 

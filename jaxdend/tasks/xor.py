@@ -20,17 +20,19 @@ from jaxdend.tasks.logic import Logic
 from jaxdend.tasks.placement import along, path
 from jaxdend.traces import Traces
 
-T1, WINDOW, DT = 440.0, 230.0, 0.1  # ms: end of a trial, start of the readout, time step
+T1, WINDOW, DT = 440.0, 230.0, 0.2  # ms: end of a trial, start of the readout, time step
 
 
 class DCaAPNeuron(AbstractNeuron):
     """A dendrite with a dCaAP, on a soma that stands for the rest of the cell (Gidon et al. 2020).
 
-    Two inputs of `k` synapses each, AMPA and NMDA as published, are driven by Poisson trains of
-    20 Hz for as long as their input is on; the trains are frozen. Trained are each synapse's weight
-    and its position along the dendrite, the delay of each input, and the current of the dCaAP.
-    The response is the peak voltage at the dCaAP's site from 230 ms on: by then the first dCaAP is
-    over, whose amplitude says nothing (its strength is read one step after threshold).
+    Two inputs of `k` synapses each are driven by Poisson trains of 20 Hz for as long as their input
+    is on; the trains are frozen. Membrane, dCaAP and the time courses of AMPA and NMDA are as
+    published. Trained are every synapse's weight and position along the dendrite, the delay of each
+    input, the ratio of NMDA to AMPA (published 1.86, at which this small dendrite is bistable) and
+    the current of the dCaAP. The response is the peak voltage at the dCaAP's site from 230 ms on:
+    by then the first dCaAP is over, whose amplitude says nothing (its strength is read one step
+    after threshold).
     """
 
     cell: Cell
@@ -58,7 +60,7 @@ class DCaAPNeuron(AbstractNeuron):
         k = self.times.shape[1]
         return ParameterSpace(
             {
-                "weight": Parameter(1e-5, 3e-3, unit="uS", shape=(2, k)),
+                "weight": Parameter(3e-5, 3e-3, unit="uS", shape=(2, k)),
                 "position": Parameter(0.0, 1.0, "linear", shape=(2, k)),
                 "delay": Parameter(0.0, 20.0, "linear", unit="ms", shape=(2,)),
                 "nmda": Parameter(0.05, 1.0),
@@ -100,9 +102,9 @@ class DCaAPNeuron(AbstractNeuron):
 
 
 def xor_dcaap(seed: int = 0) -> Logic:
-    """XOR in one dendrite; `seed` has no part in the task, only in its training."""
+    """XOR in one dendrite, by the dCaAP of human neurons, which shrinks with its input."""
     del seed
-    training = Training(configs=32, starts=3, steps=60, noise=0.1, copies=3)
+    training = Training(configs=32, starts=3, steps=60, rate=0.3, noise=0.1, copies=3)
     return Logic.of("XOR", DCaAPNeuron(), threshold=8.0, margin=5.0, training=training)
 
 
