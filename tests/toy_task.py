@@ -1,12 +1,14 @@
 """A task without a simulation: two inputs that add, and a veto where both are active."""
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from jaxdend.cell import Cell
 from jaxdend.fitting import Parameter, ParameterSpace
 from jaxdend.morphology import ball_and_stick
-from jaxdend.tasks import AbstractNeuron, Logic, Placement, Training
+from jaxdend.tasks import AbstractNeuron, AbstractTask, Logic, Placement, Score, Training
 
 TRAINING = Training(configs=20, starts=3, steps=80, rate=0.05)
 
@@ -57,3 +59,25 @@ def xor(neuron: AbstractNeuron | None = None, **options) -> Logic:
     """XOR by the veto."""
     options = {"threshold": -60.0, "margin": 4.0, "training": TRAINING} | options
     return Logic.of("XOR", neuron or Veto(), **options)
+
+
+class Rising(AbstractTask):
+    """Every response should be larger than the one before: no threshold, no goal a pattern."""
+
+    neuron: AbstractNeuron
+    patterns: Array
+    labels: tuple[str, ...] = eqx.field(static=True)
+    name: str = eqx.field(static=True, default="rising")
+    training: Training = eqx.field(static=True, default=TRAINING)
+
+    def __init__(self, neuron: AbstractNeuron, count: int = 5):
+        self.neuron = neuron
+        self.patterns = jnp.stack([jnp.linspace(1.0, 0.0, count), jnp.linspace(0.0, 1.0, count)], 1)
+        self.labels = tuple(f"{i * 10} °" for i in range(count))
+
+    def loss(self, responses):
+        return jnp.mean((responses[1:] - responses[:-1] - 2.0) ** 2)
+
+    def score(self, responses):
+        rise = responses[1:] - responses[:-1]
+        return Score(jnp.mean(rise > 0), jnp.min(rise), jnp.min(rise) > 0.5)

@@ -10,6 +10,7 @@ from jaxdend import demo as demonstration
 from jaxdend.cli.console import OUT, explain
 from jaxdend.cli.report import prepare, report_fit, report_simulation
 from jaxdend.cli.runs import run_fit, run_simulation
+from jaxdend.cli.task import app as task_app
 from jaxdend.config import FitFile, ModelFile, precision
 
 app = typer.Typer(
@@ -19,6 +20,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(task_app)
 
 Out = Annotated[Path, typer.Option("--out", help="Folder for figures, results and settings.")]
 

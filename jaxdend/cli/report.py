@@ -65,7 +65,7 @@ def report_simulation(run: SimulationRun, out: Path) -> None:
         )
     OUT.print(grid)
     figures = _simulation_figures(run, out)
-    _closing(f"{cell.n} compartments in {run.seconds:.1f} s", out, figures)
+    closing(f"{cell.n} compartments in {run.seconds:.1f} s", out, figures)
 
 
 def report_fit(run: FitRun, out: Path) -> None:
@@ -109,7 +109,7 @@ def report_fit(run: FitRun, out: Path) -> None:
             f"; {sum(result['recovered'])} of {len(last.best_losses)} starts found every "
             f"parameter within {TOLERANCE:.0%}"
         )
-    _closing(text, out, _fit_figures(run, true, out))
+    closing(text, out, _fit_figures(run, true, out))
 
 
 def _fit_table(rows: list[dict[str, Any]], starts: int, known: bool) -> Grid:
@@ -139,7 +139,7 @@ def _write_losses(run: FitRun, path: Path) -> None:
 
 
 def _simulation_figures(run: SimulationRun, out: Path) -> list[str]:
-    plotting = _plotting()
+    plotting = load_plotting()
     if plotting is None:
         return []
     experiment = run.experiment
@@ -149,7 +149,7 @@ def _simulation_figures(run: SimulationRun, out: Path) -> list[str]:
 
 
 def _fit_figures(run: FitRun, true: dict[str, float] | None, out: Path) -> list[str]:
-    plotting = _plotting()
+    plotting = load_plotting()
     if plotting is None:
         return []
     last, problem = run.stages[-1], run.problem
@@ -179,7 +179,7 @@ def _draw_neuron(plotting: Any, experiment: Experiment, out: Path) -> str:
     return "neuron.png"
 
 
-def _plotting() -> Any:
+def load_plotting() -> Any:
     """`jaxdend.plotting`, or `None` with a note where matplotlib is not installed."""
     try:
         from jaxdend import plotting
@@ -189,7 +189,8 @@ def _plotting() -> Any:
     return plotting
 
 
-def _closing(text: str, out: Path, figures: list[str]) -> None:
+def closing(text: str, out: Path, figures: list[str]) -> None:
+    """The last lines: `text`, and where the files are."""
     OUT.print(text, highlight=False)
     also = f" (see {', '.join(figures)})" if figures else ""
     OUT.print(f"written to {out}{also}", highlight=False, soft_wrap=True)

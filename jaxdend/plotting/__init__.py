@@ -1,4 +1,4 @@
-"""Figures: traces, neurons in 2-D, dendrograms, filmstrips, movies, kymographs and fits.
+"""Figures: traces, neurons in 2-D, dendrograms, filmstrips, movies, kymographs, fits and tasks.
 
 Every function takes plain arrays or the objects of this package, draws into `ax=` where it is
 given and otherwise into a new figure of one consistent style, and returns what it drew into.
@@ -17,6 +17,7 @@ from jaxdend.plotting.film import filmstrip, movie
 from jaxdend.plotting.fit import plot_fit
 from jaxdend.plotting.neuron import plot_neuron
 from jaxdend.plotting.style import COLORS, context, savefig
+from jaxdend.plotting.task import plot_responses, plot_task
 from jaxdend.plotting.traces import kymograph, plot_traces
 
 __all__ = [
@@ -28,6 +29,8 @@ __all__ = [
     "plot_dendrogram",
     "plot_fit",
     "plot_neuron",
+    "plot_responses",
+    "plot_task",
     "plot_traces",
     "savefig",
 ]

@@ -51,7 +51,8 @@ def train(
     to another task.
     """
     training = task.training if training is None else training
-    clock, space = time.perf_counter(), task.neuron.space
+    space = task.neuron.space
+    clock = time.perf_counter() - (0.0 if resume is None else resume.seconds)
     first = space.sample(seed, training.configs)
     losses = screen(task, first, progress=progress)
     if not np.isfinite(losses).any():

@@ -1,0 +1,196 @@
+"""`jaxdend task`: train a neuron on a task by name, and check what was trained."""
+
+import dataclasses
+import inspect
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax.numpy as jnp
+import numpy as np
+import typer
+from rich.table import Table as Grid
+
+from jaxdend.cli.console import ERR, FAILED, OUT, explain
+from jaxdend.cli.report import prepare
+from jaxdend.cli.task_report import compare, report_task
+from jaxdend.config import precision
+from jaxdend.fitting import FitResult
+from jaxdend.tasks import TASKS, AbstractTask, TaskResult, evaluate, make_task, train
+
+PRECISION = "float64"
+SAVE_EVERY = 10  # gradient steps
+
+app = typer.Typer(
+    name="task",
+    help="Train neurons on tasks that dendrites compute.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command("list")
+def list_tasks() -> None:
+    """Show the tasks."""
+    grid = Grid("task", "what the neuron learns")
+    for name, builder in TASKS.items():
+        grid.add_row(name, (inspect.getdoc(builder) or "").split("\n", 1)[0])
+    OUT.print(grid)
+
+
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="One of `jaxdend task list`.", show_default=False)
+]
+Out = Annotated[Path, typer.Option("--out", help="Folder for result, parameters and figure.")]
+Seed = Annotated[
+    int | None, typer.Option(min=0, help="Seed of the random neurons; 0 unless given.")
+]
+Steps = Annotated[
+    int | None, typer.Option(min=1, help="Gradient steps at most.", show_default=False)
+]
+Configs = Annotated[
+    int | None, typer.Option(min=1, help="Random neurons at first.", show_default=False)
+]
+Embedded = Annotated[
+    bool,
+    typer.Option(
+        "--embedded",
+        help="Use no file from outside: a task of a reconstructed neuron takes the procedural "
+        "cell. So far every task does anyway.",
+    ),
+]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume", help="Go on with what --out holds, after Ctrl-C, a crash, or with more --steps."
+    ),
+]
+
+
+@app.command()
+def run(
+    name: Name,
+    out: Out = Path("task_out"),
+    seed: Seed = None,
+    steps: Steps = None,
+    configs: Configs = None,
+    embedded: Embedded = False,
+    resume: Resume = False,
+) -> None:
+    """Train the neuron of task NAME. Ctrl-C keeps what was reached, and --resume goes on."""
+    with explain(), precision(PRECISION):
+        before = _recorded(out) if resume else {}
+        given = {"task": name, "seed": seed, "steps": steps, "configs": configs}
+        given = {key: value for key, value in given.items() if value is not None}
+        _check_same(out, before, given)
+        settings = {"seed": 0} | before | given | {"embedded": embedded}
+        task = make_task(name, settings["seed"])
+        asked = {key: settings[key] for key in ("steps", "configs") if key in settings}
+        training = dataclasses.replace(task.training, **asked)
+        settings |= {"steps": training.steps, "configs": training.configs}
+        fitted = _reached(out) if resume else None
+        prepare(out, settings)
+        if not resume:  # nothing of an earlier run is taken for this one's, should this one die
+            for file in ("result.json", "params.npz", "fit.npz", "task.png"):
+                (out / file).unlink(missing_ok=True)
+        OUT.print(_story(name), highlight=False)
+        result = train(
+            task,
+            seed=settings["seed"],
+            training=training,
+            resume=fitted,
+            save_to=out / "fit.npz",
+            save_every=SAVE_EVERY,
+        )
+        result = dataclasses.replace(result, task=name)
+        result.save(out, embedded=embedded)
+        report_task(result, task, out)
+        if result.fit.interrupted:
+            OUT.print(f"stopped after {result.fit.steps} of {training.steps} steps; go on with:")
+            again = f"  jaxdend task run {name} --out {out} --resume"
+            OUT.print(again, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def replay(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="What `task run` wrote.", show_default=False)
+    ],
+) -> None:
+    """Simulate the trained neuron in DIR again, and compare its responses with the saved ones."""
+    with explain():
+        saved = _load(folder)
+        single = all(value.dtype == np.float32 for value in saved.params.values())
+        with precision("float32" if single else PRECISION):
+            task = make_task(saved.task, saved.seed)
+            _check_version(folder, saved, task)
+            params = {name: jnp.asarray(value) for name, value in saved.params.items()}
+            responses, score = evaluate(task, params)
+        same = compare(saved, np.asarray(responses), bool(score.solved))
+    if not same:
+        ERR.print(f"{folder}: the responses are not the saved ones", highlight=False)
+        raise typer.Exit(FAILED)
+
+
+def _story(name: str) -> str:
+    """The first paragraph of the task's documentation."""
+    return (inspect.getdoc(TASKS[name]) or name).split("\n\n", 1)[0].replace("\n", " ")
+
+
+def _recorded(out: Path) -> dict[str, Any]:
+    """What an earlier run in `out` was asked to do."""
+    path = out / "resolved.toml"
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(
+            f"{out} holds no run to resume: it has no {path.name}. Leave out --resume to begin one."
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path} is not valid TOML: {error}") from error
+    if missing := {"task", "seed", "steps", "configs"} - set(settings):
+        raise ValueError(
+            f"{path} is not that of a task: it has no {', '.join(sorted(missing))}. "
+            "Give the folder of a `jaxdend task run` as --out."
+        )
+    return settings
+
+
+def _check_same(out: Path, before: dict[str, Any], given: dict[str, Any]) -> None:
+    """Refuse to go on with another task, seed or set of random neurons."""
+    for key, value in given.items():
+        if before and key != "steps" and before[key] != value:
+            raise ValueError(
+                f"cannot resume: {out} holds a run with {key} {before[key]!r}, not {value!r}. "
+                f"Give that one, or another --out without --resume."
+            )
+
+
+def _reached(out: Path) -> FitResult:
+    """How far an earlier run in `out` came."""
+    path = out / "fit.npz"
+    if not path.is_file():
+        raise ValueError(
+            f"{out} holds no run to resume: it has no {path.name}, which is written every "
+            f"{SAVE_EVERY} steps. Leave out --resume to begin again."
+        )
+    return FitResult.load(path)
+
+
+def _load(folder: Path) -> TaskResult:
+    try:
+        return TaskResult.load(folder)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ValueError(
+            f"{folder} is not the folder of a finished task: {error}. "
+            "`jaxdend task run NAME --out DIR` makes one."
+        ) from error
+
+
+def _check_version(folder: Path, saved: TaskResult, task: AbstractTask) -> None:
+    """Refuse parameters that the task of this version does not have."""
+    if saved.fit.space != task.neuron.space or saved.labels != task.labels:
+        raise ValueError(
+            f"{folder} was made by another version of task {saved.task!r}: its parameters or "
+            "patterns are not those of this one. Run it again, or use that version."
+        )

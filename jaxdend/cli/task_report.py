@@ -1,0 +1,78 @@
+"""What `jaxdend task` shows: responses in a table, and one figure."""
+
+from pathlib import Path
+
+import numpy as np
+from rich.table import Table as Grid
+
+from jaxdend.cli.console import OUT
+from jaxdend.cli.report import closing, load_plotting
+from jaxdend.tasks import AbstractTask, TaskResult
+
+ROWS = 32  # patterns in a table at most
+
+
+def report_task(result: TaskResult, task: AbstractTask, out: Path) -> None:
+    """Print the response to every pattern, before and after; write the figure."""
+    grid = Grid("pattern")
+    wanted = wanted_responses(task)
+    for name in ["wanted"] * (wanted is not None) + ["before", "after"]:
+        unit = f" {result.unit}" if result.unit and name != "wanted" else ""
+        grid.add_column(name + unit, justify="right")
+    for i, label in enumerate(result.labels[:ROWS]):
+        numbers = [f"{result.start_responses[i]:.4g}", f"{result.responses[i]:.4g}"]
+        grid.add_row(label, *([] if wanted is None else [wanted[i]]), *numbers)
+    OUT.print(grid)
+    if len(result.labels) > ROWS:
+        OUT.print(f"and {len(result.labels) - ROWS} patterns more, in result.json")
+    text = (
+        f"{verdict(result)} after {result.fit.steps} steps, {result.simulations} simulations and "
+        f"{result.wall_s:.0f} s"
+    )
+    closing(text, out, _figure(result, task, out))
+
+
+def verdict(result: TaskResult) -> str:
+    """Solved or not, and how well."""
+    return (
+        f"{'solved' if result.solved else 'not solved'}: {result.accuracy:.0%} right, "
+        f"margin {result.margin:.3g} {result.unit}".rstrip()
+    )
+
+
+def wanted_responses(task: AbstractTask) -> list[str] | None:
+    """One text a pattern: above or below the threshold; or high and low, where it has none."""
+    if task.goal is None:
+        return None
+    threshold = getattr(task, "threshold", None)
+    if threshold is None or np.ndim(threshold):
+        return ["high" if high else "low" for high in task.goal]
+    return [f"{'>' if high else '<'} {float(threshold):.4g}" for high in task.goal]
+
+
+def compare(saved: TaskResult, again: np.ndarray, solved: bool) -> bool:
+    """Print saved and new responses side by side; whether they agree up to rounding."""
+    grid = Grid("pattern")
+    for name in ("saved", "again", "difference"):
+        grid.add_column(f"{name} {saved.unit}".rstrip(), justify="right")
+    for label, old, new in list(zip(saved.labels, saved.responses, again, strict=True))[:ROWS]:
+        grid.add_row(label, f"{old:.6g}", f"{new:.6g}", f"{new - old:.2g}")
+    OUT.print(grid)
+    tolerance = np.sqrt(np.finfo(again.dtype).eps)
+    close = np.isclose(again, saved.responses, rtol=tolerance, atol=tolerance, equal_nan=True)
+    now = "solved" if solved else "not solved"
+    OUT.print(
+        f"{saved.task}, seed {saved.seed}: {now}; {int(close.sum())} of {len(close)} responses "
+        f"are the saved ones (to {tolerance:.1g})",
+        highlight=False,
+    )
+    return bool(close.all())
+
+
+def _figure(result: TaskResult, task: AbstractTask, out: Path) -> list[str]:
+    plotting = load_plotting()
+    if plotting is None:
+        return []
+    figure, _ = plotting.plot_task(result, task)
+    plotting.savefig(figure, out / "task.png", close=True)
+    return ["task.png"]
