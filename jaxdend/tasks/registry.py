@@ -14,6 +14,8 @@ from jaxdend.tasks.branches import (
     xor_nmda,
     xor_sublinear,
 )
+from jaxdend.tasks.rall import rall
+from jaxdend.tasks.sequence import order, order_reverse, velocity_fast, velocity_slow
 from jaxdend.tasks.xor import xor_dcaap
 
 # name -> builder; its first paragraph of documentation describes the task
@@ -29,6 +31,11 @@ TASKS: dict[str, Callable[[int], AbstractTask]] = {
     "xor_perceptron": xor_perceptron,
     "xor_lif": xor_lif,
     "xor_passive": xor_passive,
+    "rall": rall,
+    "order": order,
+    "order_reverse": order_reverse,
+    "velocity_fast": velocity_fast,
+    "velocity_slow": velocity_slow,
 }
 
 

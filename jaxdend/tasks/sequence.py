@@ -1,0 +1,289 @@
+"""The order and the speed of inputs: which sequence a dendrite answers most (Branco 2010)."""
+
+# pyright: reportArgumentType=false
+# a parameter takes any number and converts it to an array; its type says what it becomes
+
+from collections.abc import Sequence
+from typing import cast
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike
+
+from jaxdend.cell import Cell
+from jaxdend.channels import Leak
+from jaxdend.fitting import Parameter, ParameterSpace
+from jaxdend.morphology import ball_and_stick
+from jaxdend.simulate import simulate
+from jaxdend.synapses import AlphaSynapse, NMDAKinetic
+from jaxdend.tasks.base import (
+    AbstractNeuron,
+    AbstractTask,
+    Params,
+    Placement,
+    Score,
+    Training,
+    check_patterns,
+)
+from jaxdend.tasks.placement import along, path
+
+BRANCO_INDEX = 0.13  # (IN - OUT) / (IN + OUT) of the passive cell of Branco et al. 2010 at 4 ms
+REST, ONSET, DT = -75.0, 5.0, 0.2  # mV; ms, the first input of a sequence; ms
+INTERVALS = (0.0, 1.0, 2.0, 4.0, 8.0, 12.0)  # ms between the inputs of a wave
+SOMA, BRANCH, DIAMETER = 20.0, 99.0, 0.54  # µm
+AREA, RESISTANCE = 11000.0, 63.6  # µm² and MΩ at the soma, of the cell whose branch it is
+
+
+class SequenceBranch(AbstractNeuron):
+    """A thin dendrite with `k` inputs, on a soma that stands for the rest of the cell.
+
+    The branch is that of Branco et al. 2010, 99 µm long and 0.54 µm thick; the soma has the area
+    and the input resistance of their cell. All membrane is passive. An input is an AMPA and an NMDA
+    receptor (their alpha function and ten-state scheme) with one event. Input `i` comes at
+    `pattern[i]`, so the inputs are told apart by when they come and by nothing else. Trained are
+    their weights (µS, AMPA), how many times stronger NMDA receptors are (with all pores open;
+    published 16), and their positions from the soma (0) to the tip (1). The response is the peak
+    of the EPSP at the soma, mV.
+
+    **Arguments:** `k`; `last`, ms, the onset of the latest input; `free`, whether every input can
+    go anywhere. Otherwise input 1 stays in the most distal `k`-th of the branch, input 2 in the
+    next, and so on: a sequence is then a wave that runs inwards, and its interval a velocity.
+    `delay`, ms, by how much an input can be made to come later, 0 for not at all.
+    """
+
+    cell: Cell
+    path: tuple[int, ...] = eqx.field(static=True)  # compartments of the branch, soma side first
+    k: int = eqx.field(static=True)
+    t1: float = eqx.field(static=True)  # ms, end of a trial
+    free: bool = eqx.field(static=True)
+    delay: float = eqx.field(static=True)  # ms, longest; 0 for none
+
+    def __init__(self, *, k: int = 9, last: float = 32.0, free: bool = True, delay: float = 0.0):
+        lump = AREA / (np.pi * SOMA**2)  # of the soma's membrane
+        cell = Cell(ball_and_stick(SOMA, BRANCH, DIAMETER), max_length=10.0, ra=150.0)
+        soma = cell.region("soma")
+        cell = cell.set(cm=np.where(soma, lump, 1.0), celsius=37.0)
+        total = 1e2 / (RESISTANCE * np.pi * SOMA**2)  # S/cm²
+        cell = cell.insert(Leak(g=np.where(soma, total, 1e-4), e=REST))
+        self.cell, self.k, self.free, self.delay = cell, k, free, float(delay)
+        self.path = tuple(int(i) for i in path(cell, int(np.argmax(cell.distance)))[1:])
+        self.t1 = float(np.ceil(ONSET + last + delay + 35.0))
+
+    @property
+    def space(self) -> ParameterSpace:
+        parameters = {
+            "weight": Parameter(5e-5, 1.5e-3, unit="uS", shape=(self.k,)),
+            "nmda": Parameter(8.0, 32.0),
+            "position": Parameter(0.0, 1.0, "linear", shape=(self.k,)),
+        }
+        if self.delay > 0:
+            parameters["delay"] = Parameter(0.0, self.delay, "linear", unit="ms", shape=(self.k,))
+        return ParameterSpace(parameters)
+
+    def position(self, params: Params) -> Array:
+        """Where the inputs are, `(k,)`, 0 at the soma's end of the branch and 1 at its tip."""
+        given = params["position"]
+        return given if self.free else (self.k - 1 - jnp.arange(self.k) + given) / self.k
+
+    def published(self) -> Params:
+        """Nine equal inputs 1/8 of the branch apart, input 1 at the tip, as published."""
+        inwards = jnp.linspace(1.0, 0.0, self.k)
+        params = {
+            "weight": jnp.full(self.k, 5e-4),
+            "nmda": jnp.asarray(16.0),
+            "position": inwards if self.free else jnp.full(self.k, 0.5),
+        }
+        return params | ({"delay": jnp.full(self.k, 1e-3)} if self.delay > 0 else {})
+
+    def respond(self, params: Params, pattern: Array) -> Array:
+        return jnp.max(self.trace(params, pattern)[1]) - REST
+
+    def trace(self, params: Params, pattern: Array) -> tuple[Array, Array]:
+        sites, shares = along(self.path, self.position(params))  # (k, 2)
+        sites = sites.reshape(-1)
+        weight = (params["weight"][:, None] * shares).reshape(-1)
+        onset = ONSET + pattern + params.get("delay", 0.0)
+        onset = jnp.repeat(onset, 2)[:, None]  # (2 k, 1)
+        synapses = (
+            AlphaSynapse(sites, weight, onset, tau=2.0, cutoff=10.0),
+            NMDAKinetic(sites, params["nmda"] * weight, onset),
+        )
+        options = {"dt": DT, "v0": REST, "record": [0], "throw": False}
+        traces = simulate(self.cell, synapses, t1=self.t1, **options)
+        return traces.ts, cast(Array, traces.v)[:, 0]
+
+    def placement(self, params: Params) -> Placement:
+        sites, shares = along(self.path, self.position(params))
+        nearest = np.where(np.asarray(shares)[:, 1] > 0.5, np.asarray(sites)[:, 1], sites[:, 0])
+        return Placement(self.cell, nearest, np.arange(self.k), np.asarray(params["weight"]))
+
+
+class Order(AbstractTask):
+    """Answer one of two sequences more than the other.
+
+    **Arguments:** `name`; `neuron`; `patterns (2, ...)`, the sequence that should be preferred
+    first; `labels`, their names; `index`, the selectivity `(first - second) / (first + second)` of
+    the responses that counts as solved. The loss is a soft hinge that ends a quarter beyond it; the
+    margin of the score is the selectivity less `index`.
+
+    **Raises:** `ValueError` for another number of patterns or labels, or an index outside (0, 1).
+    """
+
+    name: str = eqx.field(static=True)
+    neuron: AbstractNeuron
+    patterns: Array  # (2, ...)
+    index: Array  # ()
+    labels: tuple[str, ...] = eqx.field(static=True)
+    training: Training = eqx.field(static=True)
+
+    def __init__(
+        self,
+        name: str,
+        neuron: AbstractNeuron,
+        patterns: ArrayLike,
+        *,
+        index: float = BRANCO_INDEX,
+        labels: Sequence[str] = ("1 to k", "k to 1"),
+        training: Training | None = None,
+    ):
+        self.name, self.neuron = name, neuron
+        self.patterns, self.labels = jnp.asarray(patterns, float), tuple(labels)
+        self.index, self.training = jnp.asarray(index, float), training or Training()
+        check_patterns(name, self.patterns, self.labels)
+        if len(self.patterns) != 2:
+            raise ValueError(f"{name}: an order needs 2 patterns; got {len(self.patterns)}.")
+        if not 0.0 < index < 1.0:
+            raise ValueError(f"{name}: the selectivity index must be in (0, 1); got {index}.")
+
+    def selectivity(self, responses: Array) -> Array:
+        """`(first - second) / (first + second)` of `responses (2,)`, which are positive."""
+        return (responses[0] - responses[1]) / jnp.maximum(responses[0] + responses[1], 1e-9)
+
+    def loss(self, responses: Array) -> Array:
+        scale = self.index / 4
+        short = (1.25 * self.index - self.selectivity(responses)) / scale
+        return scale * jax.nn.softplus(short)
+
+    def score(self, responses: Array) -> Score:
+        selectivity = self.selectivity(responses)
+        margin = selectivity - self.index
+        return Score((selectivity > 0).astype(float), margin, margin >= 0)
+
+
+class Preference(AbstractTask):
+    """Answer one of several patterns most.
+
+    **Arguments:** `name`; `neuron`; `patterns (P, ...)` and their `labels`; `wanted`, the number of
+    the pattern that should have the largest response; `lead`, by which fraction of it all others
+    should be smaller. The loss is the mean over the others of a soft hinge that ends a quarter
+    beyond `lead`; the margin of the score is the lead over the nearest other less `lead`.
+
+    **Raises:** `ValueError` for labels or `wanted` that do not fit the patterns, or a lead outside
+    (0, 1).
+    """
+
+    name: str = eqx.field(static=True)
+    neuron: AbstractNeuron
+    patterns: Array  # (P, ...)
+    lead: Array  # ()
+    wanted: int = eqx.field(static=True)
+    labels: tuple[str, ...] = eqx.field(static=True)
+    training: Training = eqx.field(static=True)
+
+    def __init__(
+        self,
+        name: str,
+        neuron: AbstractNeuron,
+        patterns: ArrayLike,
+        wanted: int,
+        *,
+        lead: float = 0.05,
+        labels: Sequence[str],
+        training: Training | None = None,
+    ):
+        self.name, self.neuron, self.wanted = name, neuron, int(wanted)
+        self.patterns, self.labels = jnp.asarray(patterns, float), tuple(labels)
+        self.lead, self.training = jnp.asarray(lead, float), training or Training()
+        check_patterns(name, self.patterns, self.labels)
+        if not 0 <= self.wanted < len(self.patterns):
+            raise ValueError(
+                f"{name}: wanted must be the number of one of {len(self.patterns)} patterns; "
+                f"got {wanted}."
+            )
+        if not 0.0 < lead < 1.0:
+            raise ValueError(f"{name}: lead must be in (0, 1); got {lead}.")
+
+    @property
+    def goal(self) -> np.ndarray:
+        return np.arange(len(self.labels)) == self.wanted
+
+    def leads(self, responses: Array) -> Array:
+        """By which fraction each of the others is smaller than the wanted response, `(P - 1,)`."""
+        best = responses[self.wanted]
+        others = responses[np.flatnonzero(~self.goal)]
+        return (best - others) / jnp.maximum(best, 1e-9)
+
+    def loss(self, responses: Array) -> Array:
+        scale = self.lead / 2
+        return scale * jnp.mean(jax.nn.softplus((1.25 * self.lead - self.leads(responses)) / scale))
+
+    def score(self, responses: Array) -> Score:
+        leads = self.leads(responses)
+        margin = jnp.min(leads) - self.lead
+        return Score(jnp.mean(leads > 0), margin, margin >= 0)
+
+
+def order(seed: int = 0, *, reverse: bool = False) -> Order:
+    """Nine inputs to one thin dendrite, 4 ms apart: 1 to 9 should beat 9 to 1 at the soma.
+
+    Inputs are known by their place in the sequence; where they sit on the branch, how strong they
+    are and how much NMDA they have is learned from random values. Solved at a selectivity index of
+    0.13, the best of the passive cell of Branco et al. 2010. `seed` has no part in the task.
+    """
+    del seed
+    onset = 4.0 * np.arange(9.0)
+    patterns, labels = [onset, onset[::-1]], ["1 to 9", "9 to 1"]
+    if reverse:
+        patterns, labels = patterns[::-1], labels[::-1]
+    name = "order_reverse" if reverse else "order"
+    training = Training(configs=3, starts=3, steps=60)
+    return Order(name, SequenceBranch(), patterns, labels=labels, training=training)
+
+
+def order_reverse(seed: int = 0) -> Order:
+    """The task `order` the other way round: 9 to 1 should beat 1 to 9."""
+    return order(seed, reverse=True)
+
+
+def velocity(seed: int = 0, *, interval: float = 2.0) -> Preference:
+    """A wave of inputs runs inwards along a dendrite; one of six velocities should be preferred.
+
+    Nine inputs, each in its ninth of a 99-µm branch, come one `INTERVALS` after the other, the most
+    distal first: at 2 ms the wave runs at 5.5 µm/ms. Where each sits in its ninth, how strong it
+    is, its delay of up to 40 ms and the share of NMDA are learned. Solved when the preferred
+    response is 5 % larger than every other. `seed` has no part in the task.
+
+    **Raises:** `ValueError` for an `interval` that is not one of `INTERVALS`.
+    """
+    del seed
+    if interval not in INTERVALS:
+        raise ValueError(f"velocity: interval must be one of {INTERVALS} ms; got {interval}.")
+    neuron = SequenceBranch(last=8.0 * INTERVALS[-1], free=False, delay=40.0)
+    patterns = np.outer(INTERVALS, np.arange(9.0))
+    labels = [f"{value:g} ms" for value in INTERVALS]
+    training = Training(configs=48, starts=3, steps=80)
+    wanted = INTERVALS.index(interval)
+    name = f"velocity_{interval:g}ms"
+    return Preference(name, neuron, patterns, wanted, labels=labels, training=training)
+
+
+def velocity_fast(seed: int = 0) -> Preference:
+    """The task `velocity` for one input every 2 ms, 5.5 µm/ms."""
+    return velocity(seed, interval=2.0)
+
+
+def velocity_slow(seed: int = 0) -> Preference:
+    """The task `velocity` for one input every 8 ms, 1.4 µm/ms."""
+    return velocity(seed, interval=8.0)

@@ -1,0 +1,114 @@
+"""Sequences on one thin branch: what they do untrained, and what training makes of them."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxdend.tasks import evaluate, train
+from jaxdend.tasks.sequence import (
+    INTERVALS,
+    Order,
+    Preference,
+    SequenceBranch,
+    order,
+    order_reverse,
+    velocity,
+    velocity_slow,
+)
+
+
+@pytest.fixture(scope="module")
+def published():
+    """The task, and the responses of nine equal inputs as in the paper, distal first and last."""
+    task = order()
+    return task, evaluate(task, task.neuron.published())
+
+
+def test_the_branch_tells_sequences_apart_as_the_published_cell_does(published):
+    task, (responses, score) = published
+    # the whole cell: 10.25 and 7.96 mV, index 0.125
+    np.testing.assert_allclose(responses, [10.25, 7.96], rtol=0.15)
+    assert float(task.selectivity(responses)) == pytest.approx(0.13, abs=0.025)
+    assert float(score.accuracy) == 1.0
+
+
+def test_turning_the_branch_round_turns_the_preference(published):
+    task, (responses, _) = published
+    params = task.neuron.published()
+    turned, _ = evaluate(task, {**params, "position": params["position"][::-1]})
+    np.testing.assert_allclose(turned, responses[::-1], rtol=1e-6)
+
+
+def test_the_reverse_task_asks_for_the_other_sequence(published):
+    task, (responses, score) = published
+    reverse = order_reverse()
+    assert reverse.labels == task.labels[::-1]
+    np.testing.assert_array_equal(reverse.patterns, task.patterns[::-1])
+    other = reverse.score(responses[::-1])
+    assert float(other.margin) == pytest.approx(-float(score.margin) - 0.26)
+    assert float(other.accuracy) == 0.0
+
+
+def test_order_loss_and_score():
+    task = Order("o", SequenceBranch(k=2), [[0.0, 1.0], [1.0, 0.0]], index=0.2)
+    good, bad = jnp.array([3.0, 1.0]), jnp.array([1.0, 3.0])
+    assert float(task.selectivity(good)) == pytest.approx(0.5)
+    assert float(task.score(good).margin) == pytest.approx(0.3)
+    assert bool(task.score(good).solved)
+    assert not bool(task.score(bad).solved)
+    assert float(task.loss(good)) < 0.01 < float(task.loss(bad))
+    assert np.isfinite(task.loss(jnp.zeros(2)))
+
+
+def test_preference_loss_and_score():
+    patterns = np.outer([0.0, 1.0, 2.0], [0.0, 1.0])
+    task = Preference("p", SequenceBranch(k=2), patterns, 1, labels=["a", "b", "c"], lead=0.1)
+    assert task.goal.tolist() == [False, True, False]
+    score = task.score(jnp.array([0.8, 1.0, 0.5]))
+    assert float(score.margin) == pytest.approx(0.1)
+    assert bool(score.solved)
+    halfway = task.score(jnp.array([1.2, 1.0, 0.5]))
+    assert float(halfway.accuracy) == 0.5
+    assert not bool(halfway.solved)
+    assert float(task.loss(jnp.array([0.8, 1.0, 0.5]))) < float(task.loss(jnp.array([1.2, 1, 0.5])))
+
+
+def test_inputs_of_a_wave_stay_in_their_place():
+    neuron = velocity_slow().neuron
+    for shift in (0.0, 1.0):
+        position = neuron.position({"position": jnp.full(9, shift)})
+        np.testing.assert_allclose(position, (np.arange(8.0, -1.0, -1.0) + shift) / 9.0)
+    placed = neuron.placement({k: np.asarray(v) for k, v in neuron.published().items()})
+    assert (np.diff(placed.cell.distance[placed.sites]) < 0).all()
+    assert "delay" in neuron.space
+    assert "delay" not in SequenceBranch().space
+
+
+def test_bad_tasks_are_refused():
+    neuron = SequenceBranch(k=2)
+    with pytest.raises(ValueError, match="2 patterns; got 3"):
+        Order("o", neuron, np.zeros((3, 2)), labels=["a", "b", "c"])
+    with pytest.raises(ValueError, match="index must be"):
+        Order("o", neuron, np.zeros((2, 2)), index=1.5)
+    with pytest.raises(ValueError, match="wanted must be"):
+        Preference("p", neuron, np.zeros((2, 2)), 2, labels=["a", "b"])
+    with pytest.raises(ValueError, match="lead must be"):
+        Preference("p", neuron, np.zeros((2, 2)), 1, labels=["a", "b"], lead=0.0)
+    with pytest.raises(ValueError, match="interval must be one of"):
+        velocity(interval=3.0)
+    assert velocity(interval=2.0).wanted == INTERVALS.index(2.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", [order(), order_reverse()], ids=["order", "reverse"])
+def test_learns_an_order(task):
+    result = train(task, seed=0, progress=False)
+    assert result.start_margin < 0.0
+    assert result.solved
+
+
+@pytest.mark.slow
+def test_learns_a_slow_velocity():
+    result = train(velocity_slow(), seed=0, progress=False)
+    assert result.start_margin < 0.0
+    assert result.responses.argmax() == INTERVALS.index(8.0)
