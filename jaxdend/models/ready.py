@@ -106,8 +106,8 @@ def ca1(seed: int = 0, max_length: float = 40.0) -> Cell:
     0 at 150 µm and -12 at 270 µm; with 80 % of dendritic A-type potassium blocked, 38, 26 and 23.
     Four synchronous AMPA synapses of 0.5 nS at an oblique's tip give a sodium spikelet of 0.9 ms
     (half width) that is lost on the way to the soma, three an EPSP of 4 ms; forty with NMDA
-    (1.25 nS) along the oblique an NMDA spike of 62 ms. A strong EPSP in the tuft's stem (1.2 nA, 1
-    and 10 ms) gives a calcium plateau of some 40 ms and a burst.
+    (1.25 nS) along the oblique an NMDA spike of 63 ms. A strong EPSP in the tuft's stem (1.2 nA, 1
+    and 10 ms) gives a calcium plateau of 47 ms (half width) and two somatic spikes.
 
     A model to play with, not a published neuron. Start simulations at `v0=-65`.
 
