@@ -17,11 +17,12 @@ from jaxdend.plotting.film import filmstrip, movie
 from jaxdend.plotting.fit import plot_fit
 from jaxdend.plotting.neuron import plot_neuron
 from jaxdend.plotting.style import COLORS, context, savefig
-from jaxdend.plotting.task import plot_responses, plot_task
+from jaxdend.plotting.task import compare_responses, plot_responses, plot_task
 from jaxdend.plotting.traces import kymograph, plot_traces
 
 __all__ = [
     "COLORS",
+    "compare_responses",
     "context",
     "filmstrip",
     "kymograph",

@@ -1,6 +1,6 @@
 """A trained task on one page: responses, learning, synapses on the tree, traces."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,6 +95,18 @@ def plot_responses(result: TaskResult, task: AbstractTask, ax: Axes | None = Non
         axes.legend(handles, names, loc="upper center", bbox_to_anchor=(0.5, -0.2 - 0.25 * narrow),
                     ncols=3, handletextpad=0.2, columnspacing=1.0)  # fmt: skip
         return axes
+
+
+def compare_responses(trained: Mapping[str, tuple[AbstractTask, TaskResult]]) -> Figure:
+    """The responses of several neurons side by side, from name -> task and result."""
+    with styled():
+        figure = plt.figure(figsize=(4.2 * len(trained), 3.7), layout="constrained")
+        for ax, (name, (task, result)) in zip(
+            np.atleast_1d(figure.subplots(1, len(trained))), trained.items(), strict=True
+        ):
+            title = plot_responses(result, task, ax).get_title("left")
+            ax.set_title(title.replace(result.task, name, 1), loc="left")
+    return figure
 
 
 def _verdict(result: TaskResult) -> str:
@@ -196,19 +208,23 @@ def _traces(
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     axes, colors = list(grid.ravel()), _colors(task)
     threshold = _threshold(task)
-    if not all(_is_read_off(c, result.responses[c.pattern]) for c in curves):
-        threshold = None  # of another quantity than the trace
+    read = all(_is_read_off(c, result.responses[c.pattern]) for c in curves)
     for ax, curve in zip(axes, curves, strict=False):
         ax.plot(curve.ts, curve.v, color=colors[curve.pattern], linewidth=1.0)
-        if threshold is not None:
-            ax.axhline(threshold, color=INK, linewidth=0.7, linestyle=(0, (4, 2)))
+        if read:  # else the responses are of another quantity than the trace
+            i = np.abs(curve.v - result.responses[curve.pattern]).argmin()
+            ax.plot(curve.ts[i], curve.v[i], "o", color=colors[curve.pattern], markersize=5.0,
+                    clip_on=False)  # fmt: skip
+            if threshold is not None:
+                ax.axhline(threshold, color=INK, linewidth=0.7, linestyle=(0, (4, 2)))
         ax.set_title(task.labels[curve.pattern], pad=2.0)
         ax.set_xlim(curve.ts[0], curve.ts[-1])
     for ax in axes[len(curves) :]:
         ax.axis("off")
     for row in grid:
         row[0].set_ylabel("mV")
-    figure.supxlabel("time (ms)", fontsize="medium")
+    dots = "; the dot is the response" if read else ""
+    figure.supxlabel(f"time (ms){dots}", fontsize="medium")
     return axes[: len(curves)]
 
 

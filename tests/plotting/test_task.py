@@ -42,7 +42,7 @@ def test_a_neuron_with_everything(drawn):
     for panel, label, wanted in zip(axes["traces"], task.labels, task.goal, strict=True):
         assert panel.get_title() == label
         assert panel.lines[0].get_color() == (HIGH if wanted else LOW)
-        np.testing.assert_allclose(panel.lines[1].get_ydata(), -60.0)  # the threshold
+        np.testing.assert_allclose(panel.lines[2].get_ydata(), -60.0)  # the threshold
     names = [t.get_text() for t in axes["placement"].get_legend().get_texts()]
     assert names == ["input X", "input Y"]
 
@@ -103,7 +103,11 @@ def test_a_task_without_threshold_or_goal():
     figure, axes = plot_task(result, task)
     figure.canvas.draw()
     assert len(axes["traces"]) == TRACES
-    assert all(len(panel.lines) == 1 for panel in axes["traces"])
+    for panel, i in zip(axes["traces"], [0, 6, 11, 17, 22, 28, 33, 39], strict=True):
+        trace, dot = panel.lines
+        assert panel.get_title() == task.labels[i]
+        assert dot.get_ydata()[0] == pytest.approx(result.responses[i])
+        assert dot.get_ydata()[0] in trace.get_ydata()
     assert len(axes["responses"].get_xticks()) <= 16
     texts = [t.get_text() for t in axes["responses"].get_legend().get_texts()]
     assert texts == ["before", "after training"]
