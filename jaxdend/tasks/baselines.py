@@ -50,12 +50,11 @@ class PointNeuron(AbstractNeuron):
     """One compartment under the inputs of `DCaAPNeuron`, each free to excite and to inhibit.
 
     Every input has `k` excitatory and `k` inhibitory synapses with frozen Poisson trains of 20 Hz.
-    Trained are the weights of all excitatory synapses, the strength of each input's inhibition and
-    the threshold of the answer. (With a weight for every inhibitory synapse too, the spiking
-    neuron learns the frozen trains by heart: excitation by X falls when Y's inhibition happens
-    to be silent. That is not XOR.) Passive, it answers with its mean
-    voltage from 40 ms on, above a threshold (mV); `spiking`, with its number of spikes (LIF), above
-    a threshold in spikes, times 5 so that a spike weighs like 5 mV.
+    Trained are the strength of each input's excitation and of its inhibition, and the threshold of
+    the answer. (With a weight for every synapse the spiking neuron can learn the frozen trains by
+    heart: let X fire it when Y happens to be silent. That is a code in time, not XOR.) Passive, it
+    answers with its mean voltage from 40 ms on, above a threshold (mV); `spiking`, with its number
+    of spikes (LIF), above a threshold in spikes, times 5 so that a spike weighs like 5 mV.
     """
 
     cell: Cell
@@ -74,11 +73,11 @@ class PointNeuron(AbstractNeuron):
 
     @property
     def space(self) -> ParameterSpace:
-        _, inputs, k, _ = self.times.shape
+        inputs = self.times.shape[1]
         threshold = Parameter(1.0, 30.0, "linear") if self.spiking else None
         return ParameterSpace(
             {
-                "excitation": Parameter(1e-5, 2e-2, unit="uS", shape=(inputs, k)),
+                "excitation": Parameter(1e-5, 2e-2, unit="uS", shape=(inputs,)),
                 "inhibition": Parameter(1e-5, 2e-2, unit="uS", shape=(inputs,)),
                 "threshold": threshold or Parameter(-74.0, -20.0, "linear", unit="mV"),
             }
@@ -87,8 +86,9 @@ class PointNeuron(AbstractNeuron):
     def trace(self, params: Params, pattern: Array) -> tuple[Array, Array]:
         _, inputs, k, m = self.times.shape
         site = jnp.zeros(inputs * k, int)
-        excitation = (params["excitation"] * pattern[:, None]).reshape(-1)
-        inhibition = jnp.repeat(params["inhibition"] * pattern, k)
+        excitation, inhibition = (
+            jnp.repeat(params[name] * pattern, k) for name in ("excitation", "inhibition")
+        )
         trains = self.times.reshape(2, inputs * k, m)
         synapses = (
             AMPA(site, excitation, trains[0]),

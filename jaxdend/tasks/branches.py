@@ -126,14 +126,17 @@ class Branches(AbstractNeuron):
         )
 
 
-def branch_logic(function: str, *, nmda: bool = True, branches: int | None = None) -> Logic:
+def branch_logic(
+    function: str, *, nmda: bool = True, branches: int | None = None, margin: float = 5.0
+) -> Logic:
     """The task of computing `function`, one of `FUNCTIONS`, with `Branches`.
 
-    **Arguments:** `nmda`, see `Branches`; `branches`, by default one for every input.
+    **Arguments:** `nmda`, see `Branches`; `branches`, by default one for every
+    input; `margin` in mV.
     """
     neuron = Branches(FUNCTIONS[function][0], branches, nmda=nmda)
     training = Training(configs=64, starts=4, steps=150, rate=0.15)
-    return Logic.of(function, neuron, threshold=-60.0, margin=5.0, training=training)
+    return Logic.of(function, neuron, threshold=-60.0, margin=margin, training=training)
 
 
 def logic_and(seed: int = 0) -> Logic:
@@ -175,4 +178,4 @@ def majority(seed: int = 0) -> Logic:
 def parity(seed: int = 0) -> Logic:
     """An odd number of three inputs, by NMDA spikes and inhibition in four branches."""
     del seed
-    return branch_logic("PARITY", branches=4)
+    return branch_logic("PARITY", branches=4, margin=3.0)

@@ -1,0 +1,67 @@
+"""Logic with branches that excite, saturate and are inhibited."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxdend.tasks import evaluate, make_task, screen, train
+from jaxdend.tasks.branches import Branches
+
+
+def wired(excitation, inhibition, somatic=1e-5, tonic=1e-4):
+    """Parameters (µS, nA) of a neuron with two inputs and two branches."""
+    return {
+        "excitation": jnp.asarray(excitation),
+        "inhibition": jnp.asarray(inhibition),
+        "somatic": jnp.full(2, somatic),
+        "position": jnp.full((2, 2), 0.6),
+        "tonic": jnp.asarray(tonic),
+    }
+
+
+def test_xor_by_nmda_spikes_that_each_other_s_input_vetoes():
+    task = make_task("xor_nmda")
+    own, other = [[8e-3, 1e-5], [1e-5, 8e-3]], [[1e-5, 2e-2], [2e-2, 1e-5]]
+    score = evaluate(task, wired(own, other, somatic=4e-3))[1]
+    assert score.solved
+    silent = [[1e-5, 1e-5], [1e-5, 1e-5]]
+    responses = np.asarray(evaluate(task, wired(own, silent))[0])
+    assert responses[3] > max(responses[1:3])  # without inhibition it is OR, or AND
+
+
+def test_nmda_makes_a_branch_amplify_and_ampa_alone_saturates():
+    """Two inputs on one branch give more than twice one of them, or less."""
+
+    def gain(nmda, g):
+        neuron = Branches(2, nmda=nmda)
+        params = wired([[g, 1e-6], [g, 1e-6]], np.full((2, 2), 1e-7), 1e-7, 1e-6)
+        rest, one, both = (
+            float(neuron.respond(params, jnp.array(p)))
+            for p in ([0.0, 0.0], [1.0, 0.0], [1.0, 1.0])
+        )
+        return (both - rest) / (2 * (one - rest))
+
+    assert gain(True, 1.1e-3) > 1.2
+    assert gain(False, 1.1e-3) < 0.8
+
+
+def test_patterns_of_three_inputs_are_all_there():
+    assert make_task("majority").labels == ("–", "Z", "Y", "YZ", "X", "XZ", "XY", "XYZ")
+    assert sum(make_task("parity").targets) == 4
+
+
+def test_random_wirings_do_not_solve_xor():
+    task = make_task("xor_nmda")
+    losses = screen(task, task.neuron.space.sample(0, 64))
+    margins = losses / 1.25  # the loss of a solved configuration is at most softplus(-1 .. 0)
+    assert np.all(np.isfinite(losses))
+    assert (margins < 0.4).sum() <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["and", "nand", "xor_nmda", "xor_sublinear"])
+def test_training_finds_the_wiring(name):
+    task = make_task(name)
+    result = train(task, seed=1, progress=False)
+    assert result.start_margin < result.margin
+    assert result.solved
