@@ -1,13 +1,18 @@
-"""The demonstration: hide conductances of a reconstructed neuron, recover them by gradient descent.
+"""The demonstration: hidden conductances recovered by gradient descent, and a dendrite that learns.
 
-It is a fit file like any other: `jaxdend demo` writes it to its output folder as `resolved.toml`,
-from where `jaxdend fit resolved.toml` repeats it, with whatever was changed in between.
+The first part is a fit file like any other: `jaxdend demo` writes it to its output folder as
+`resolved.toml`, from where `jaxdend fit resolved.toml` repeats it, with whatever was changed in
+between. The second part is the task `xor_dcaap` with few random neurons, and the same task with a
+perceptron: `jaxdend task run` repeats them.
 """
 
 from pathlib import Path
 from typing import Any
 
 from jaxdend.config import FitFile
+from jaxdend.tasks import Logic, TaskResult, Training, train
+from jaxdend.tasks.baselines import xor_perceptron
+from jaxdend.tasks.xor import xor_dcaap
 
 NEURON = "bmtk:Rorb_325404214_m"  # a mouse visual cortex neuron of the Allen Institute, BSD licence
 
@@ -16,6 +21,13 @@ STORY = (
     "potassium in the dendrites, and the leak. All that is known is the voltage at three sites "
     "during two current steps. Gradient descent finds them again, from random starts at once."
 )
+
+XOR_STORY = (
+    "Exclusive or: answer X alone and Y alone, but not both. A perceptron cannot. One dendrite "
+    "with a calcium spike that shrinks with its input can; its synapses learn where to sit and how "
+    "strong to be."
+)
+XOR_TASKS = {"dendrite": xor_dcaap, "perceptron": xor_perceptron}
 
 # path, true value and bounds, S/cm²
 HIDDEN = (
@@ -77,3 +89,16 @@ def demo_file(
         for stage in tables["stage"]:
             stage["steps"] = steps
     return FitFile.check(Path("demo"), tables)
+
+
+def demo_xor(*, seed: int = 0, steps: int | None = None) -> dict[str, tuple[Logic, TaskResult]]:
+    """Train the dendrite and the perceptron on XOR, from four random neurons each.
+
+    **Arguments:** `seed` of the random neurons; `steps`, at most.
+    """
+    training = Training(configs=4, starts=4, steps=40 if steps is None else steps, rate=0.3)
+    trained = {}
+    for name, builder in XOR_TASKS.items():
+        task = builder()
+        trained[name] = task, train(task, seed=seed, training=training)
+    return trained

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from jaxdend import demo
 from jaxdend.cli import app
 from jaxdend.config import FitFile
+from jaxdend.tasks import TaskResult
 
 MODEL = """
 [morphology]
@@ -219,6 +220,7 @@ def test_usage_errors_exit_2(run):
     refused(run("demo", "--starts", "0"), "--starts")
 
 
+@pytest.mark.slow
 def test_embedded_demo_runs(run, tmp_path):
     out = tmp_path / "demo"
     result = run("demo", "--embedded", "--starts", 1, "--steps", 1, "--out", out)
@@ -226,6 +228,14 @@ def test_embedded_demo_runs(run, tmp_path):
     assert "soma_hh.gnabar" in result.stdout
     again = FitFile.read(out / "resolved.toml")
     assert again.resolved["parameter"][0]["path"] == demo.HIDDEN[0][0]
+    shown = " ".join(result.stdout.split())
+    assert "dendrite: " in shown
+    assert "perceptron: not solved" in shown
+    xor = out / "xor"
+    assert {path.name for path in xor.iterdir()} == {"xor.png", "dendrite", "perceptron"}
+    dendrite = TaskResult.load(xor / "dendrite")
+    assert dendrite.labels == ("–", "Y", "X", "XY")
+    assert dendrite.fit.steps == 1
 
 
 def script(*arguments: str, cwd) -> subprocess.CompletedProcess:

@@ -1,10 +1,10 @@
-"""The main job: hidden conductances are found again from random starts."""
+"""The main job: hidden conductances are found again, and a dendrite learns XOR."""
 
 import numpy as np
 import pytest
 
 from jaxdend.config import precision
-from jaxdend.demo import HIDDEN, demo_file
+from jaxdend.demo import HIDDEN, demo_file, demo_xor
 
 
 def test_hides_conductances_in_soma_and_dendrites():
@@ -28,3 +28,14 @@ def test_every_conductance_is_found_from_eight_of_ten_starts(bmtk_swc):
     away = np.abs(start / list(problem.true.values()) - 1).max(axis=1)
     assert np.all(away > 0.2)  # no start begins at the answer
     assert (errors.max(axis=1) <= 0.05).sum() >= 8
+
+
+@pytest.mark.slow
+def test_the_dendrite_learns_xor_and_the_perceptron_does_not():
+    trained = demo_xor()
+    _, dendrite = trained["dendrite"]
+    assert dendrite.solved
+    assert dendrite.margin >= 5.0 > 0.0 > dendrite.start_margin  # by training, not by luck
+    _, perceptron = trained["perceptron"]
+    assert not perceptron.solved
+    assert perceptron.accuracy <= 0.75

@@ -11,6 +11,7 @@ from jaxdend.cli.console import OUT, explain
 from jaxdend.cli.report import prepare, report_fit, report_simulation
 from jaxdend.cli.runs import run_fit, run_simulation
 from jaxdend.cli.task import app as task_app
+from jaxdend.cli.task_report import report_against
 from jaxdend.config import FitFile, ModelFile, precision
 
 app = typer.Typer(
@@ -83,13 +84,15 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random starts.")] = 0,
     starts: Annotated[int, typer.Option(min=1, help="How many random starts.")] = 10,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Gradient steps in each stage.", show_default=False)
+        int | None, typer.Option(min=1, help="Gradient steps in each part.", show_default=False)
     ] = None,
 ) -> None:
-    """Hide conductances of a reconstructed neuron, and recover them from its voltage."""
+    """Recover hidden conductances of a reconstructed neuron, then teach a dendrite XOR."""
     with explain():
         checked = demonstration.demo_file(embedded=embedded, seed=seed, starts=starts, steps=steps)
         prepare(out, checked.resolved)
         OUT.print(demonstration.STORY, highlight=False)
         with precision(checked.model.precision):
             report_fit(run_fit(checked), out)
+            OUT.print(f"\n{demonstration.XOR_STORY}", highlight=False)
+            report_against(demonstration.demo_xor(seed=seed, steps=steps), out / "xor")

@@ -7,7 +7,7 @@ from rich.table import Table as Grid
 
 from jaxdend.cli.console import OUT
 from jaxdend.cli.report import closing, load_plotting
-from jaxdend.tasks import AbstractTask, TaskResult
+from jaxdend.tasks import AbstractTask, Logic, TaskResult
 
 ROWS = 32  # patterns in a table at most
 
@@ -30,6 +30,32 @@ def report_task(result: TaskResult, task: AbstractTask, out: Path) -> None:
         f"{result.wall_s:.0f} s"
     )
     closing(text, out, _figure(result, task, out))
+
+
+def report_against(trained: dict[str, tuple[Logic, TaskResult]], out: Path) -> None:
+    """Print what several neurons answer after training for one task; write them all to `out`.
+
+    **Arguments:** `trained`, name -> task and result, all with the same patterns.
+    """
+    grid = Grid("pattern", "wanted")
+    for name, (task, result) in trained.items():
+        above = f"{float(task.threshold):g} {result.unit}".rstrip()
+        grid.add_column(f"{name}\n(high: > {above})", justify="right")
+    tasks = [task for task, _ in trained.values()]
+    for i, label in enumerate(tasks[0].labels):
+        cells = [_answer(task, float(result.responses[i]), i) for task, result in trained.values()]
+        grid.add_row(label, "high" if tasks[0].goal[i] else "low", *cells)
+    OUT.print(grid)
+    for name, (_, result) in trained.items():
+        result.save(out / name)
+        OUT.print(f"{name}: {verdict(result)}", highlight=False)
+    seconds = sum(result.wall_s for _, result in trained.values())
+    closing(f"trained in {seconds:.0f} s", out, _figures_against(trained, out))
+
+
+def _answer(task: Logic, response: float, pattern: int) -> str:
+    right = (response > float(task.threshold)) == bool(task.goal[pattern])
+    return f"{response:.1f} {'✓' if right else '✗'}"
 
 
 def verdict(result: TaskResult) -> str:
@@ -76,3 +102,15 @@ def _figure(result: TaskResult, task: AbstractTask, out: Path) -> list[str]:
     figure, _ = plotting.plot_task(result, task)
     plotting.savefig(figure, out / "task.png", close=True)
     return ["task.png"]
+
+
+def _figures_against(trained: dict[str, tuple[Logic, TaskResult]], out: Path) -> list[str]:
+    """The responses of all side by side, and a page for each neuron."""
+    plotting = load_plotting()
+    if plotting is None:
+        return []
+    for name, (task, result) in trained.items():
+        figure, _ = plotting.plot_task(result, task)
+        plotting.savefig(figure, out / name / "task.png", close=True)
+    plotting.savefig(plotting.compare_responses(trained), out / "xor.png", close=True)
+    return ["xor.png", *(f"{name}/task.png" for name in trained)]
