@@ -16,6 +16,7 @@ from jaxdend.tasks.branches import (
 )
 from jaxdend.tasks.rall import rall
 from jaxdend.tasks.sequence import order, order_reverse, velocity_fast, velocity_slow
+from jaxdend.tasks.subunits import binding
 from jaxdend.tasks.xor import xor_dcaap
 
 # name -> builder; its first paragraph of documentation describes the task
@@ -36,6 +37,7 @@ TASKS: dict[str, Callable[[int], AbstractTask]] = {
     "order_reverse": order_reverse,
     "velocity_fast": velocity_fast,
     "velocity_slow": velocity_slow,
+    "binding": binding,
 }
 
 
