@@ -15,7 +15,7 @@ from jaxdend.tasks.branches import (
     xor_sublinear,
 )
 from jaxdend.tasks.rall import rall
-from jaxdend.tasks.sequence import order, order_reverse, velocity_fast, velocity_slow
+from jaxdend.tasks.sequence import order, order_reverse, velocity_2ms, velocity_8ms
 from jaxdend.tasks.subunits import binding
 from jaxdend.tasks.xor import xor_dcaap
 
@@ -35,8 +35,8 @@ TASKS: dict[str, Callable[[int], AbstractTask]] = {
     "rall": rall,
     "order": order,
     "order_reverse": order_reverse,
-    "velocity_fast": velocity_fast,
-    "velocity_slow": velocity_slow,
+    "velocity_2ms": velocity_2ms,
+    "velocity_8ms": velocity_8ms,
     "binding": binding,
 }
 

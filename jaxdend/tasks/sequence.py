@@ -279,11 +279,11 @@ def velocity(seed: int = 0, *, interval: float = 2.0) -> Preference:
     return Preference(name, neuron, patterns, wanted, labels=labels, training=training)
 
 
-def velocity_fast(seed: int = 0) -> Preference:
+def velocity_2ms(seed: int = 0) -> Preference:
     """The task `velocity` for one input every 2 ms, 5.5 µm/ms."""
     return velocity(seed, interval=2.0)
 
 
-def velocity_slow(seed: int = 0) -> Preference:
+def velocity_8ms(seed: int = 0) -> Preference:
     """The task `velocity` for one input every 8 ms, 1.4 µm/ms."""
     return velocity(seed, interval=8.0)

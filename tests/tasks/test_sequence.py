@@ -13,7 +13,7 @@ from jaxdend.tasks.sequence import (
     order,
     order_reverse,
     velocity,
-    velocity_slow,
+    velocity_8ms,
 )
 
 
@@ -74,7 +74,7 @@ def test_preference_loss_and_score():
 
 
 def test_inputs_of_a_wave_stay_in_their_place():
-    neuron = velocity_slow().neuron
+    neuron = velocity_8ms().neuron
     for shift in (0.0, 1.0):
         position = neuron.position({"position": jnp.full(9, shift)})
         np.testing.assert_allclose(position, (np.arange(8.0, -1.0, -1.0) + shift) / 9.0)
@@ -109,6 +109,6 @@ def test_learns_an_order(task):
 
 @pytest.mark.slow
 def test_learns_a_slow_velocity():
-    result = train(velocity_slow(), seed=0, progress=False)
+    result = train(velocity_8ms(), seed=0, progress=False)
     assert result.start_margin < 0.0
     assert result.responses.argmax() == INTERVALS.index(8.0)
