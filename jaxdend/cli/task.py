@@ -105,7 +105,7 @@ def run(
         result = dataclasses.replace(result, task=name)
         result.save(out, embedded=embedded)
         report_task(result, task, out)
-        if result.fit.interrupted:
+        if result.fit.interrupted and result.fit.steps < training.steps:
             OUT.print(f"stopped after {result.fit.steps} of {training.steps} steps; go on with:")
             again = f"  jaxdend task run {name} --out {out} --resume"
             OUT.print(again, highlight=False, soft_wrap=True)
