@@ -17,6 +17,8 @@ from jaxdend.tasks.branches import (
 from jaxdend.tasks.rall import rall
 from jaxdend.tasks.sequence import order, order_reverse, velocity_2ms, velocity_8ms
 from jaxdend.tasks.subunits import binding
+from jaxdend.tasks.tuning import orientation
+from jaxdend.tasks.window import integration_window, integration_window_10
 from jaxdend.tasks.xor import xor_dcaap
 
 # name -> builder; its first paragraph of documentation describes the task
@@ -38,6 +40,9 @@ TASKS: dict[str, Callable[[int], AbstractTask]] = {
     "velocity_2ms": velocity_2ms,
     "velocity_8ms": velocity_8ms,
     "binding": binding,
+    "orientation": orientation,
+    "integration_window": integration_window,
+    "integration_window_10": integration_window_10,
 }
 
 
