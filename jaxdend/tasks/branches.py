@@ -22,7 +22,8 @@ from jaxdend.traces import Traces
 
 T1, DT = 90.0, 0.1  # ms: end of a trial, time step
 BURST = (10.0, 20.0, 30.0)  # ms, spikes of an active input
-WINDOW = (15.0, 65.0)  # ms, where the somatic voltage is averaged
+START = 15.0  # ms, from where on the somatic voltage is averaged
+END = {True: 90.0, False: 50.0}  # ms, until when, by `nmda`
 REST = -75.0  # mV
 
 
@@ -35,7 +36,7 @@ class Branches(AbstractNeuron):
     Training decides who excites what: no wiring is given. With `nmda` excitation is AMPA and NMDA
     and a branch amplifies it (NMDA spikes); without, it is AMPA alone on passive branches, which
     saturate as their voltage nears the reversal potential. The response is the mean
-    somatic voltage, 15 to 65 ms.
+    somatic voltage from 15 ms until 90 ms with NMDA, 50 ms without.
     """
 
     cell: Cell
@@ -85,7 +86,7 @@ class Branches(AbstractNeuron):
         excite = sites.reshape(-1), active.reshape(-1), list(BURST)
         inputs = [
             AMPA(*excite),
-            GABAA(where, weight, list(BURST), e_rev=-80.0),
+            GABAA(where, weight, list(BURST), e_rev=-80.0, tau1=2.0, tau2=23.0),
             Step(0, onset=0.0, duration=T1, amplitude=params["tonic"]),
         ]
         if self.nmda:
@@ -94,9 +95,8 @@ class Branches(AbstractNeuron):
         return simulate(self.cell, inputs, t1=T1, dt=DT, v0=REST, record=record, throw=False)
 
     def respond(self, params: Params, pattern: Array) -> Array:
-        ts, v = self.trace(params, pattern)
-        inside = (ts >= WINDOW[0]) & (ts <= WINDOW[1])
-        return jnp.sum(jnp.where(inside, v, 0.0)) / jnp.sum(inside)
+        _, v = self.trace(params, pattern)
+        return jnp.mean(v[round(START / DT) : round(END[self.nmda] / DT)])
 
     def trace(self, params: Params, pattern: Array) -> tuple[Array, Array]:
         traces = self.run(params, pattern)

@@ -185,12 +185,13 @@ def _result(
     simulations: int,
     clock: float,
 ) -> TaskResult:
-    """The configuration that ended training, or else the best point with the widest margin."""
+    """The configuration that ended training, or else the most accurate, by the widest margin."""
     space = task.neuron.space
     ends = fitted.best_vectors
     if winner is None:
-        margins = [float(evaluate(task, space.to_dict(jnp.asarray(z)))[1].margin) for z in ends]
-        best = int(np.argmax(np.nan_to_num(margins, nan=-np.inf)))
+        scores = [evaluate(task, space.to_dict(jnp.asarray(z)))[1] for z in ends]
+        worth = [tuple(np.nan_to_num([s.accuracy, s.margin], nan=-np.inf)) for s in scores]
+        best = max(range(len(worth)), key=worth.__getitem__)
         winner = ends[best]
     else:  # stopped where it should
         fitted = dataclasses.replace(fitted, interrupted=False)
