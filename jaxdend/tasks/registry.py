@@ -14,10 +14,12 @@ from jaxdend.tasks.branches import (
     xor_nmda,
     xor_sublinear,
 )
+from jaxdend.tasks.coincidence import bac_window, clustering
 from jaxdend.tasks.rall import rall
 from jaxdend.tasks.sequence import order, order_reverse, velocity_2ms, velocity_8ms
 from jaxdend.tasks.subunits import binding
 from jaxdend.tasks.tuning import orientation
+from jaxdend.tasks.two_layer import two_layer
 from jaxdend.tasks.window import integration_window, integration_window_10
 from jaxdend.tasks.xor import xor_dcaap
 
@@ -43,6 +45,9 @@ TASKS: dict[str, Callable[[int], AbstractTask]] = {
     "orientation": orientation,
     "integration_window": integration_window,
     "integration_window_10": integration_window_10,
+    "bac_window": bac_window,
+    "clustering": clustering,
+    "two_layer": two_layer,
 }
 
 

@@ -1,0 +1,146 @@
+"""The two-layer model of a neuron's rate, on made-up rates and on simulated ones."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxdend.tasks import evaluate, train
+from jaxdend.tasks.thin_branches import (
+    BRANCHES,
+    branch_curves,
+    branch_sites,
+    place,
+    random_branches,
+    responses,
+    thin_branches,
+)
+from jaxdend.tasks.two_layer import (
+    KINDS,
+    RateModel,
+    TwoLayer,
+    cross_validate,
+    r_squared,
+    subunit,
+    two_layer,
+)
+
+B = len(BRANCHES)
+
+
+@pytest.fixture(scope="module")
+def counts():
+    branch = random_branches(np.full(150, 30), 0, most=30)
+    return np.stack([(branch == j).sum(axis=1) for j in range(B)], axis=1)
+
+
+@pytest.fixture(scope="module")
+def rates(counts):
+    """What a network of two layers with known parameters answers, and some noise."""
+    alpha = np.linspace(0.5, 1.5, B)
+    x = (alpha * np.asarray(subunit(jnp.asarray(counts, float), 6.0, 4.0))).sum(axis=1)
+    noise = np.random.default_rng(0).normal(size=len(x))
+    return 60.0 / (1.0 + np.exp(2.0 - x)) + 0.5 * noise
+
+
+def test_subunit_is_a_sigmoid():
+    n = jnp.array([0.0, 3.0, 6.0, 12.0])
+    found, slope = subunit(n, 6.0, 4.0), jax.vmap(jax.grad(subunit), (0, None, None))(n, 6.0, 4.0)
+    np.testing.assert_allclose(found, n**4 / (n**4 + 6.0**4), rtol=1e-6)
+    assert np.all(np.isfinite(slope))
+
+
+def test_r_squared_is_of_the_rows_asked_for():
+    measured = jnp.array([1.0, 2.0, 3.0, 100.0])
+    where = jnp.array([True, True, True, False])
+    assert float(r_squared(measured, measured)) == 1.0
+    assert float(r_squared(jnp.full(4, 2.0), measured, where)) == pytest.approx(0.0)
+
+
+def test_models_of_made_up_rates(counts, rates):
+    found = {kind: cross_validate(kind, counts, rates) for kind in KINDS}
+    assert found["two-layer"].r2 > 0.95
+    assert found["two-layer"].params["threshold"] == pytest.approx(6.0, rel=0.2)
+    assert found["two-layer"].r2 - found["linear"].r2 > 0.1
+    assert abs(found["count"].r2) < 0.1  # the number is constant
+    held = found["two-layer"].predicted
+    assert found["two-layer"].r2 == pytest.approx(float(r_squared(held, rates)))
+
+
+def test_the_linear_baseline_is_as_good_as_least_squares(counts):
+    """On rates that are linear in the synapses of every branch, the linear model is right."""
+    weights = np.linspace(0.5, 2.0, B)
+    found = cross_validate("linear", counts, counts @ weights)
+    assert found.r2 > 0.98
+
+
+def test_the_task(counts, rates):
+    task = TwoLayer(counts, rates)
+    assert task.held_out.sum() == len(rates) // 4
+    truth = {
+        "alpha": jnp.linspace(0.5, 1.5, B),
+        "threshold": jnp.asarray(6.0),
+        "slope": jnp.asarray(4.0),
+        "top": jnp.asarray(60.0),
+        "offset": jnp.asarray(2.0),
+    }
+    _, score = evaluate(task, truth)
+    assert bool(score.solved)
+    assert float(score.margin) == pytest.approx(float(score.accuracy - task.linear_r2))
+    result = train(task, seed=0, progress=False)
+    assert result.solved
+    assert result.start_margin < result.margin
+
+
+def test_placements():
+    cell = thin_branches(spiking=False)
+    branch = random_branches([12, 30], 3, most=30)
+    placed = place(cell, branch, 3)
+    np.testing.assert_array_equal(placed.counts.sum(axis=1), [12, 30])
+    np.testing.assert_array_equal(placed.live.sum(axis=1), [12, 30])
+    sites = branch_sites(cell)
+    assert sites.shape == (B, 2)
+    assert np.isin(placed.sites[1], sites).all()
+
+
+def test_one_branch_is_sigmoidal_with_nmda_and_not_without():
+    cell = thin_branches(spiking=False)
+    curve = branch_curves(cell, [0, 3, 6, 9, 12], repeats=1).mean(axis=0)
+    steps = np.diff(curve)
+    assert steps.argmax() in (1, 2)  # 3 -> 6 or 6 -> 9 synapses
+    assert steps.max() > 1.4 * steps[0]
+    assert steps.max() > 1.4 * steps[-1]
+    plain = np.diff(branch_curves(cell, [0, 3, 6, 9, 12], ratio=0.0, repeats=1).mean(axis=0))
+    assert plain.max() < 1.35 * plain.min()
+
+
+@pytest.mark.slow
+def test_simulated_rates_want_two_layers():
+    """At constant number; the full comparison is scripts/figure_poirazi.py."""
+    task = two_layer(0, placements=160)
+    found = {kind: cross_validate(kind, task.patterns, task.rates).r2 for kind in KINDS}
+    assert found["two-layer"] - found["linear"] >= 0.1
+    assert found["two-layer"] - found["count"] >= 0.5
+
+
+@pytest.mark.slow
+def test_passive_dendrites_need_one_layer():
+    cell = thin_branches(spiking=False)
+    placed = place(cell, random_branches(np.full(160, 30), 0, most=30))
+    measured = responses(cell, placed, ratio=0.0).depolarisation
+    found = {kind: cross_validate(kind, placed.counts, measured).r2 for kind in KINDS}
+    assert found["two-layer"] - found["linear"] <= 0.05
+    assert found["two-layer"] - found["count"] <= 0.2
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda: RateModel("cubic", 3, 10.0), "two-layer"),
+        (lambda: random_branches([0]), "1 to 60"),
+        (lambda: cross_validate("count", np.ones((4, 2)), np.ones(4)), "at least 10"),
+    ],
+)
+def test_refusals(call, match):
+    with pytest.raises(ValueError, match=match):
+        call()
