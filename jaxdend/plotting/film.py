@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from jaxdend.plotting._paint import Parts, color_by_value
 from jaxdend.plotting._shape import Shape, shape_of
