@@ -148,8 +148,9 @@ class Selectivity(AbstractTask):
     Selectivity is `Σ r cos 2(θ - preferred) / Σ r`, the length of the vector sum of the responses
     (`1 - circular variance`) where it points at the preferred orientation. Gain is how much larger
     it is than the control's. The comparison is fair where the control's mean response is within the
-    fraction `match` of the neuron's, and the neuron's between `least` and `most` mV; what is `off`
-    is taken from the gain.
+    fraction `match` of the neuron's, and the neuron's between `least` and `most` mV. The response
+    to the preferred orientation should be 5 % above all others. What is `off` is taken from the
+    gain.
 
     **Arguments:** `name`; `neuron`, which takes patterns as `TunedBranches` does; `orientations`
     in degrees, ascending, evenly spaced over 180; `preferred`, the number of one of them; `gain`
@@ -219,11 +220,18 @@ class Selectivity(AbstractTask):
         return pair @ toward / jnp.maximum(jnp.sum(pair, axis=1), 1e-9)
 
     def off(self, responses: Array) -> Array:
-        """How far the mean responses are from a fair comparison, `()`, 0 where they are not."""
+        """How far the responses are from a fair comparison and the right peak, `()`; 0 is right."""
         mean, control = jnp.mean(responses.reshape(2, -1), axis=1)
         apart = jnp.abs(control / jnp.maximum(mean, 1e-9) - 1.0)
         outside = jnp.maximum(1.0 - mean / self.least, mean / self.most - 1.0)
-        return jnp.maximum(apart - self.match, 0.0) + jnp.maximum(outside, 0.0)
+        best = jnp.maximum(responses[self.preferred], 1e-9)
+        behind = 1.05 * jnp.max(self.others(responses)) / best - 1.0
+        wrong = jnp.stack([apart - self.match, outside, behind])
+        return jnp.sum(jnp.maximum(wrong, 0.0))
+
+    def others(self, responses: Array) -> Array:
+        """The neuron's responses to the orientations that it should not prefer, `(P - 1,)`."""
+        return responses[np.flatnonzero(~self.goal[: len(self.labels) // 2])]
 
     def loss(self, responses: Array) -> Array:
         neuron, control = self.selectivities(responses)
@@ -234,8 +242,8 @@ class Selectivity(AbstractTask):
     def score(self, responses: Array) -> Score:
         neuron, control = self.selectivities(responses)
         margin = neuron - control - self.off(responses) - self.gain
-        others = responses.reshape(2, -1)[0][np.flatnonzero(~self.goal[: len(self.labels) // 2])]
-        return Score(jnp.mean(others < responses[self.preferred]), margin, margin >= 0)
+        accuracy = jnp.mean(self.others(responses) < responses[self.preferred])
+        return Score(accuracy, margin, (margin >= 0) & (accuracy == 1.0))
 
 
 def selectivity_index(orientations: ArrayLike, responses: ArrayLike) -> np.ndarray:

@@ -141,11 +141,12 @@ def test_placement_groups_by_orientation():
 
 @pytest.mark.slow
 def test_nmda_spikes_sharpen_the_tuning_after_training():
-    task = orientation(2)
-    result = train(task, seed=2, progress=False)
+    task = orientation(0)
+    result = train(task, seed=0, progress=False)
     neuron, control = result.responses.reshape(2, 8)
     sharp, flat = selectivity_index(ORIENTATIONS, [neuron, control])
     assert result.solved
+    assert result.accuracy == 1.0
     assert result.start_margin < 0
     assert sharp > flat + 0.15
     np.testing.assert_allclose(control.mean(), neuron.mean(), rtol=0.05)
