@@ -55,6 +55,7 @@ def draw(table: Table) -> Figure:
     without = branch_curves(passive, counts, ratio=0.0).mean(axis=0)
     axes[0].plot(counts, without, label="without NMDA")
     axes[0].set(xlabel="synapses on one branch", ylabel="somatic depolarisation (mV)")
+    axes[0].set_xticks(counts[::2])
     axes[0].legend()
     measured, models = table["active", f"N = {NUMBER}"]
     for ax, kind in zip(axes[1:3], ("linear", "two-layer"), strict=True):

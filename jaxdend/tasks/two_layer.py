@@ -57,7 +57,7 @@ class RateModel(AbstractNeuron):
             },
         }[self.kind]
         output = {
-            "top": Parameter(0.5 * self.largest, 5.0 * self.largest, unit="Hz"),
+            "top": Parameter(1.1 * self.largest, 4.0 * self.largest, unit="Hz"),
             "offset": Parameter(-15.0, 15.0, "linear"),
         }
         return ParameterSpace(inner | output)
