@@ -62,7 +62,7 @@ def verdict(result: TaskResult) -> str:
     """Solved or not, and how well."""
     return (
         f"{'solved' if result.solved else 'not solved'}: {result.accuracy:.0%} right, "
-        f"margin {result.margin:.3g} {result.unit}".rstrip()
+        f"margin {result.margin:.3g} {result.margin_unit}".rstrip()
     )
 
 

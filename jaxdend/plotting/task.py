@@ -110,7 +110,7 @@ def compare_responses(trained: Mapping[str, tuple[AbstractTask, TaskResult]]) ->
 
 
 def _verdict(result: TaskResult) -> str:
-    unit = f" {result.unit}" if result.unit else ""
+    unit = f" {result.margin_unit}" if result.margin_unit else ""
     return f"{result.task}: {result.accuracy:.0%} right, margin {result.margin:.3g}{unit}"
 
 

@@ -116,6 +116,11 @@ class AbstractTask(eqx.Module):
         """How good `responses (P,)` are."""
 
     @property
+    def margin_unit(self) -> str:
+        """The unit of the score's margin."""
+        return self.neuron.unit
+
+    @property
     def goal(self) -> np.ndarray | None:
         """`(P,)` bool, which responses should be high; `None` where that is not the question."""
         return None

@@ -22,7 +22,8 @@ class TaskResult:
     task: str
     seed: int
     labels: tuple[str, ...]  # P patterns
-    unit: str  # of responses and margin
+    unit: str  # of responses
+    margin_unit: str
     params: dict[str, np.ndarray]  # the best configuration
     responses: np.ndarray  # (P,) of the best configuration
     accuracy: float
@@ -49,6 +50,7 @@ class TaskResult:
             "accuracy": self.accuracy,
             "margin": margin,
             "unit": self.unit,
+            "margin_unit": self.margin_unit,
             "responses": dict(zip(self.labels, after, strict=True)),
             "start_responses": dict(zip(self.labels, before, strict=True)),
             "start_margin": start_margin,
@@ -96,6 +98,7 @@ class TaskResult:
                 seed=about["seed"],
                 labels=tuple(about["responses"]),
                 unit=about["unit"],
+                margin_unit=about["margin_unit"],
                 params=best,
                 responses=np.array(list(about["responses"].values()), float),
                 accuracy=about["accuracy"],

@@ -161,6 +161,10 @@ class Order(AbstractTask):
         """`(first - second) / (first + second)` of `responses (2,)`, which are positive."""
         return (responses[0] - responses[1]) / jnp.maximum(responses[0] + responses[1], 1e-9)
 
+    @property
+    def margin_unit(self) -> str:
+        return "selectivity"
+
     def loss(self, responses: Array) -> Array:
         scale = self.index / 4
         short = (1.25 * self.index - self.selectivity(responses)) / scale
@@ -224,6 +228,10 @@ class Preference(AbstractTask):
         best = responses[self.wanted]
         others = responses[np.flatnonzero(~self.goal)]
         return (best - others) / jnp.maximum(best, 1e-9)
+
+    @property
+    def margin_unit(self) -> str:
+        return "of lead"
 
     def loss(self, responses: Array) -> Array:
         scale = self.lead / 2

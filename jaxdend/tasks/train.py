@@ -205,6 +205,7 @@ def _result(
         seed=seed,
         labels=task.labels,
         unit=task.neuron.unit,
+        margin_unit=task.margin_unit,
         params=as_arrays(params),
         responses=np.asarray(responses),
         accuracy=float(score.accuracy),

@@ -233,6 +233,10 @@ class Selectivity(AbstractTask):
         """The neuron's responses to the orientations that it should not prefer, `(P - 1,)`."""
         return responses[np.flatnonzero(~self.goal[: len(self.labels) // 2])]
 
+    @property
+    def margin_unit(self) -> str:
+        return "selectivity"
+
     def loss(self, responses: Array) -> Array:
         neuron, control = self.selectivities(responses)
         scale = self.gain / 4

@@ -216,6 +216,10 @@ class TwoLayer(AbstractTask):
         """`(P,)` bool, the placements that training does not see."""
         return np.arange(len(self.labels)) % 4 == 3
 
+    @property
+    def margin_unit(self) -> str:
+        return "of R²"
+
     def loss(self, responses: Array) -> Array:
         return 1.0 - r_squared(responses, self.rates, ~self.held_out)
 
