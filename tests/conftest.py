@@ -33,6 +33,13 @@ def _seed() -> None:
     np.random.seed(0)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _forget_programs():
+    """Give back the memory of a module's compiled programs: all of them take 6 GB."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def reference() -> Path:
     """The folder of reference data measured in NEURON, which the project cannot redistribute."""

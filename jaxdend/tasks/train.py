@@ -87,10 +87,11 @@ def _objective(
 ) -> tuple[Callable[[Params], Array], int]:
     """The loss of one configuration, its mean over noisy copies where there is noise, and how many.
 
-    The first copy is exact.
+    The first copy is exact. The others are twice as noisy as a solution has to withstand: so few
+    then show what many would.
     """
     factors = weight_noise(
-        task.neuron.space, training.noise, training.copies, seed, first_exact=True
+        task.neuron.space, 2.0 * training.noise, training.copies, seed, first_exact=True
     )
 
     def one(params: Params) -> Array:

@@ -104,7 +104,7 @@ class DCaAPNeuron(AbstractNeuron):
 def xor_dcaap(seed: int = 0) -> Logic:
     """XOR in one dendrite, by the dCaAP of human neurons, which shrinks with its input."""
     del seed
-    training = Training(configs=32, starts=3, steps=60, rate=0.3, noise=0.1, copies=3)
+    training = Training(configs=16, starts=2, steps=60, rate=0.3, noise=0.1, copies=3)
     return Logic.of("XOR", DCaAPNeuron(), threshold=8.0, margin=5.0, training=training)
 
 

@@ -22,7 +22,7 @@ def wired(excitation, inhibition, somatic=1e-5, tonic=1e-4):
 def test_xor_by_nmda_spikes_that_each_other_s_input_vetoes():
     task = make_task("xor_nmda")
     own, other = [[8e-3, 1e-5], [1e-5, 8e-3]], [[1e-5, 2e-2], [2e-2, 1e-5]]
-    score = evaluate(task, wired(own, other, somatic=4e-3))[1]
+    score = evaluate(task, wired(own, other))[1]
     assert score.solved
     silent = [[1e-5, 1e-5], [1e-5, 1e-5]]
     responses = np.asarray(evaluate(task, wired(own, silent))[0])

@@ -126,7 +126,7 @@ def test_simulated_rates_want_two_layers():
 @pytest.mark.slow
 def test_passive_dendrites_need_one_layer():
     cell = thin_branches(spiking=False)
-    placed = place(cell, random_branches(np.full(160, 30), 0, most=30))
+    placed = place(cell, random_branches(np.full(256, 30), 0, most=30))
     measured = responses(cell, placed, ratio=0.0).depolarisation
     found = {kind: cross_validate(kind, placed.counts, measured).r2 for kind in KINDS}
     assert found["two-layer"] - found["linear"] <= 0.05
