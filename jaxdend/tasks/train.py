@@ -105,31 +105,27 @@ def _objective(
 
 @dataclass
 class _Watch:
-    """The callback of the gradient steps: whenever the loss is a new low, is that a solution?"""
+    """The callback of the gradient steps: is the best of the starts a solution?"""
 
     task: AbstractTask
     noise: float  # that a solution has to withstand
     seed: int
     stop: bool  # at a solution
     winner: np.ndarray | None = None  # (p,) the vector that is one
-    least: float = np.inf  # loss so far
     looks: int = 0  # configurations simulated
 
     def __call__(self, step: int, losses: np.ndarray, vectors: np.ndarray) -> bool:
         """Whether to stop after losses `(s,)` at `vectors (s, p)`."""
         best = int(np.argmin(np.where(np.isfinite(losses), losses, np.inf)))
-        if not self.stop or not losses[best] < self.least:
+        if not self.stop or not np.isfinite(losses[best]):
             return False
-        self.least = float(losses[best])
         if not self._solved(self.task.neuron.space.to_dict(jnp.asarray(vectors[best]))):
             return False
         self.winner = vectors[best]
         return True
 
     def catch_up(self, fitted: FitResult) -> bool:
-        """Know what an earlier part of the descent knew; whether its last step was a solution."""
-        before = fitted.losses[:-1]
-        self.least = float(before[np.isfinite(before)].min(initial=np.inf))
+        """Whether the last step of an earlier part was a solution."""
         return self(fitted.steps, fitted.losses[-1], fitted.vectors[-1])
 
     def _solved(self, params: Params) -> bool:
