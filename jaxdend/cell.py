@@ -15,13 +15,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from jaxdend._subset import HostData, Subset, is_concrete
-from jaxdend.cable.compartments import (
-    Compartments,
-    discretise,
-    ncomp_from_callable,
-    ncomp_from_d_lambda,
-    ncomp_from_max_length,
-)
+from jaxdend.cable.compartments import Compartments, counts_by_rule, discretise
 from jaxdend.cable.graph import compartments_from_graph
 from jaxdend.cable.tree import Tree
 from jaxdend.mechanisms.base import AbstractMechanism
@@ -78,7 +72,9 @@ class Cell(eqx.Module):
         labels: dict[str, np.ndarray] = {}
         comps = morph
         if isinstance(morph, Morphology):
-            counts = _counts(morph, max_length, d_lambda, ncomp, ra, cm)
+            counts = counts_by_rule(
+                morph, max_length=max_length, d_lambda=d_lambda, ncomp=ncomp, ra=ra, cm=cm
+            )
             comps = discretise(morph, counts, end_nodes=end_nodes)
             section_names, labels = tuple(morph.name), dict(morph.labels)
         if not isinstance(comps, Compartments):
@@ -329,21 +325,6 @@ class Cell(eqx.Module):
         for field in dataclasses.fields(self):
             object.__setattr__(out, field.name, fields.get(field.name, getattr(self, field.name)))
         return out
-
-
-def _counts(morph, max_length, d_lambda, ncomp, ra, cm) -> np.ndarray:  # noqa: ANN001
-    rules = {"max_length": max_length, "d_lambda": d_lambda, "ncomp": ncomp}
-    given = [name for name, value in rules.items() if value is not None]
-    if len(given) != 1:
-        raise ValueError(
-            "Cell needs exactly one of max_length= (µm), d_lambda= or ncomp= (a callable) to know "
-            f"how finely to cut the morphology; got {' and '.join(given) or 'none of them'}."
-        )
-    if max_length is not None:
-        return ncomp_from_max_length(morph, max_length)
-    if d_lambda is not None:
-        return ncomp_from_d_lambda(morph, d_lambda, ra=float(np.mean(ra)), cm=float(np.mean(cm)))
-    return ncomp_from_callable(morph, ncomp)
 
 
 def _per_compartment(name: str, value: ArrayLike, n: int, low: float) -> Array:

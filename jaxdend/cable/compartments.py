@@ -7,6 +7,7 @@ frusta between. Sections join at points without membrane, which are eliminated w
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from jaxtyping import ArrayLike
@@ -259,3 +260,35 @@ def ncomp_from_callable(morph: Morphology, ncomp: Callable[[float], int]) -> np.
     **Raises:** `ValueError` where it returns something other than a whole number >= 1.
     """
     return _counts(morph, np.array([ncomp(float(length)) for length in morph.lengths]))
+
+
+def counts_by_rule(
+    morph: Morphology,
+    *,
+    max_length: float | None = None,
+    d_lambda: float | None = None,
+    ncomp: Callable[[float], int] | None = None,
+    ra: ArrayLike = 100.0,
+    cm: ArrayLike = 1.0,
+) -> np.ndarray:
+    """`(s,)` numbers of compartments by the one of three rules that is given.
+
+    **Arguments:** `max_length` µm, `d_lambda` (which takes the means of `ra` Ω·cm and `cm` µF/cm²)
+    or `ncomp`; see `ncomp_from_max_length`, `ncomp_from_d_lambda` and `ncomp_from_callable`.
+
+    **Raises:** `ValueError` for none or several of them, or where the rule refuses.
+    """
+    rules = {"max_length": max_length, "d_lambda": d_lambda, "ncomp": ncomp}
+    given = [name for name, value in rules.items() if value is not None]
+    if len(given) != 1:
+        raise ValueError(
+            "Cell needs exactly one of max_length= (µm), d_lambda= or ncomp= (a callable) to know "
+            f"how finely to cut the morphology; got {' and '.join(given) or 'none of them'}."
+        )
+    if max_length is not None:
+        return ncomp_from_max_length(morph, max_length)
+    if ncomp is not None:
+        return ncomp_from_callable(morph, ncomp)
+    return ncomp_from_d_lambda(
+        morph, cast(float, d_lambda), ra=float(np.mean(ra)), cm=float(np.mean(cm))
+    )
