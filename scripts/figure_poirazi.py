@@ -2,7 +2,8 @@
 
 `python scripts/figure_poirazi.py [--placements 300] [--out two_layer.png]` simulates placements at
 a constant and at a varying number of synapses, in a cell with NMDA receptors that fires and in a
-passive one without, prints the held-out R² of the three models, and draws them.
+passive one without, whose synapses are too weak to saturate. It prints the held-out R² of the three
+models, and draws them.
 """
 
 import argparse
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 
 from jaxdend.plotting import context, savefig
 from jaxdend.tasks.thin_branches import (
+    WEAK,
     branch_curves,
     place,
     random_branches,
@@ -37,7 +39,9 @@ def compare(placements: int, seed: int) -> Table:
         cell = make_cell()
         placed = place(cell, random_branches(number, seed), seed)
         active = responses(cell, placed, seed=seed).rate
-        passive = responses(make_cell(spiking=False), placed, ratio=0.0, seed=seed).depolarisation
+        passive = responses(
+            make_cell(spiking=False), placed, ratio=0.0, weight=WEAK, seed=seed
+        ).depolarisation
         for name, measured in (("active", active), ("passive", passive)):
             models = {k: cross_validate(k, placed.counts, measured, seed=seed) for k in KINDS}
             table[name, condition] = measured, models

@@ -31,6 +31,7 @@ BRANCHES = (
 TRUNK = (4.0, 3.5, 3.0)  # µm, diameters of its sections of 60 µm
 REST = -70.0  # mV
 WEIGHT, RATIO = 1.4e-4, 2.5  # µS of AMPA; NMDA over AMPA
+WEAK = 5e-5  # µS of AMPA, where even a cluster leaves the driving force nearly whole
 BLOCK = {"gamma": 0.06, "mg_half": 1.0 / 0.33}  # published: 1 / (1 + 0.33 exp(-0.06 v))
 SIZES = (4, 5, 6, 7, 8, 9, 10)  # synapses in a cluster
 RATE, T1, SETTLED, DT = 50.0, 600.0, 100.0, 0.1  # Hz; ms: end, start of the mean, time step

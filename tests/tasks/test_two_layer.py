@@ -8,6 +8,7 @@ import pytest
 from jaxdend.tasks import evaluate, train
 from jaxdend.tasks.thin_branches import (
     BRANCHES,
+    WEAK,
     branch_curves,
     branch_sites,
     place,
@@ -124,13 +125,23 @@ def test_simulated_rates_want_two_layers():
 
 
 @pytest.mark.slow
-def test_passive_dendrites_need_one_layer():
+@pytest.mark.parametrize("constant", [True, False])
+def test_passive_dendrites_need_one_layer(constant):
+    """The control: no NMDA, no spikes, and synapses so weak that they add up linearly.
+
+    At a constant number what is left to predict is the noise of the trains, and all models fail
+    alike (gaps to linear -0.015 to 0.031 over seven seeds). With `WEIGHT` a cluster takes some of
+    its own driving force away, which two layers see (gaps up to 0.05, 0.15 at other settings). At a
+    varying number the linear model predicts nearly everything.
+    """
     cell = thin_branches(spiking=False)
-    placed = place(cell, random_branches(np.full(256, 30), 0, most=30))
-    measured = responses(cell, placed, ratio=0.0).depolarisation
+    number = 30 if constant else np.random.default_rng(0).integers(5, 31, 256)
+    placed = place(cell, random_branches(np.broadcast_to(number, 256), 0, most=30))
+    measured = responses(cell, placed, ratio=0.0, weight=WEAK).depolarisation
     found = {kind: cross_validate(kind, placed.counts, measured).r2 for kind in KINDS}
-    assert found["two-layer"] - found["linear"] <= 0.1  # 0.02 to 0.15 by seed; active 0.5
+    assert found["two-layer"] - found["linear"] <= 0.05
     assert found["two-layer"] - found["count"] <= 0.2
+    assert constant or found["linear"] >= 0.95
 
 
 @pytest.mark.parametrize(
