@@ -78,8 +78,8 @@ def train(
             save_to=save_to,
             save_every=save_every,
         )
-    spent = training.configs + copies * fitted.losses.size + watch.looks + 2 * len(chosen)
-    return _result(task, seed, fitted, watch.winner, losses, spent * len(task.labels), clock)
+    spent = training.configs + copies * fitted.losses.size + watch.looks
+    return _result(task, seed, fitted, watch.winner, losses, spent, clock)
 
 
 def _objective(
@@ -179,14 +179,19 @@ def _result(
     fitted: FitResult,
     winner: np.ndarray | None,
     configs: np.ndarray,
-    simulations: int,
+    spent: int,
     clock: float,
 ) -> TaskResult:
-    """The configuration that ended training, or else the most accurate, by the widest margin."""
+    """The configuration that ended training, or else the most accurate, by the widest margin.
+
+    `spent` counts the configurations simulated before; those compared here, the winner and the
+    start it came from are added.
+    """
     space = task.neuron.space
     ends = fitted.best_vectors
     if winner is None:
         scores = [evaluate(task, space.to_dict(jnp.asarray(z)))[1] for z in ends]
+        spent += len(scores)
         worth = [tuple(np.nan_to_num([s.accuracy, s.margin], nan=-np.inf)) for s in scores]
         best = max(range(len(worth)), key=worth.__getitem__)
         winner = ends[best]
@@ -213,7 +218,7 @@ def _result(
         start_margin=float(start_score.margin),
         configs=configs,
         fit=fitted,
-        simulations=simulations,
+        simulations=(spent + 2) * len(task.labels),
         wall_s=time.perf_counter() - clock,
     )
 

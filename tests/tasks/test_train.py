@@ -2,6 +2,7 @@ import dataclasses
 import json
 import sys
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -82,10 +83,29 @@ def test_options_replace_those_of_the_task():
     result = trained(training=few, optimizer=optax.sgd(0.1), stop=False)
     assert result.configs.shape == (5,)
     assert result.fit.losses.shape == (3, 2)
-    assert result.simulations == 4 * (5 + 3 * 2 + 0 + 2 * 2)
+    assert result.simulations == 4 * (5 + 3 * 2 + 2 + 2)  # random, steps, ends, best and start
     longer = trained(training=dataclasses.replace(TRAINING, steps=60), stop=False)
     assert longer.fit.steps == 60
     assert longer.solved
+
+
+@pytest.mark.parametrize(("steps", "noise"), [(2, 0.0), (60, 0.1)])
+def test_simulations_are_what_was_simulated(steps, noise):
+    seen = []
+
+    class Counted(AbstractNeuron):
+        space = Veto().space
+
+        def respond(self, params, pattern):
+            response = Veto().respond(params, pattern)
+            jax.debug.callback(seen.append, response)
+            return response
+
+    training = dataclasses.replace(TRAINING, steps=steps, rate=0.2, noise=noise, copies=3)
+    result = trained(xor(Counted(), training=training), seed=2)
+    jax.effects_barrier()
+    assert result.solved == (steps > 2)
+    assert result.simulations == len(seen)
 
 
 def test_where_it_is_not_solved_the_widest_margin_of_all_starts():
