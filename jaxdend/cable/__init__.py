@@ -1,5 +1,6 @@
 """From a morphology to a tree of compartments, and the linear solve on that tree."""
 
+from jaxdend.cable._traced import TracedTree as TracedTree
 from jaxdend.cable.compartments import (
     Compartments as Compartments,
     discretise as discretise,

@@ -16,6 +16,9 @@ from jax import lax
 from jaxtyping import Array
 
 from jaxdend.cable._plan import Level, Plan
+from jaxdend.cable._traced import TracedPlan
+
+AnyPlan = Plan | TracedPlan
 
 
 class Coefficients(NamedTuple):
@@ -70,8 +73,9 @@ def _add_row(a: Array, value: Array, i: Array) -> Array:
     return lax.dynamic_update_index_in_dim(a, _row(a, i) + value, i, 0)
 
 
-def _tail_both(parent: Array, d: Array, e: Array, b: Array) -> tuple[Array, Array]:
+def _tail_both(plan: AnyPlan, d: Array, e: Array, b: Array) -> tuple[Array, Array]:
     """Sequential elimination of matrix and right-hand side in one loop."""
+    parent = jnp.asarray(plan.tail, jnp.int32)
 
     def body(j: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         d, b = carry
@@ -79,35 +83,39 @@ def _tail_both(parent: Array, d: Array, e: Array, b: Array) -> tuple[Array, Arra
         up = edge / _row(d, j)
         return _add_row(d, -up * edge, p), _add_row(b, up * _row(b, j), p)
 
-    return lax.fori_loop(0, len(parent) - 1, body, (d, b))
+    return lax.fori_loop(0, plan.last, body, (d, b))
 
 
-def _tail_matrix(parent: Array, d: Array, e: Array) -> Array:
+def _tail_matrix(plan: AnyPlan, d: Array, e: Array) -> Array:
+    parent = jnp.asarray(plan.tail, jnp.int32)
+
     def body(j: Array, d: Array) -> Array:
         edge = _row(e, j)
         return _add_row(d, -edge * edge / _row(d, j), _row(parent, j))
 
-    return lax.fori_loop(0, len(parent) - 1, body, d)
+    return lax.fori_loop(0, plan.last, body, d)
 
 
-def _tail_vector(parent: Array, up: Array, b: Array) -> Array:
+def _tail_vector(plan: AnyPlan, up: Array, b: Array) -> Array:
+    parent = jnp.asarray(plan.tail, jnp.int32)
+
     def body(j: Array, b: Array) -> Array:
         return _add_row(b, _row(up, j) * _row(b, j), _row(parent, j))
 
-    return lax.fori_loop(0, len(parent) - 1, body, b)
+    return lax.fori_loop(0, plan.last, body, b)
 
 
-def _tail_back(parent: Array, up: Array, x: Array) -> Array:
-    last = len(parent) - 2
+def _tail_back(plan: AnyPlan, up: Array, x: Array) -> Array:
+    parent, last = jnp.asarray(plan.tail, jnp.int32), plan.last - 1
 
     def body(k: Array, x: Array) -> Array:
         j = last - k
         return _add_row(x, _row(up, j) * _row(x, _row(parent, j)), j)
 
-    return lax.fori_loop(0, last + 1, body, x)
+    return lax.fori_loop(0, plan.last, body, x)
 
 
-def solve(plan: Plan, d: Array, e: Array, b: Array) -> tuple[Array, Coefficients]:
+def solve(plan: AnyPlan, d: Array, e: Array, b: Array) -> tuple[Array, Coefficients]:
     """Factorises and solves; arrays `(N,)` or `(N, 1 or B)`, not yet in elimination order."""
     d = jnp.broadcast_to(d, jnp.broadcast_shapes(d.shape, e.shape))
     b = jnp.broadcast_to(b, jnp.broadcast_shapes(d.shape, b.shape))
@@ -118,12 +126,12 @@ def solve(plan: Plan, d: Array, e: Array, b: Array) -> tuple[Array, Coefficients
         own, b = _reduce_vector(level, c, b)
         parts.append(c)
         owns.append(own)
-    d, b = _tail_both(jnp.asarray(plan.tail, jnp.int32), d, e, b)
+    d, b = _tail_both(plan, d, e, b)
     parts.append(_pivots(d, e))
     return _back(plan, parts, owns, b * parts[-1].inverse), _join(parts)
 
 
-def factorise(plan: Plan, d: Array, e: Array) -> Coefficients:
+def factorise(plan: AnyPlan, d: Array, e: Array) -> Coefficients:
     """Factorises; arrays `(N,)` or `(N, 1 or B)`, not yet in elimination order."""
     d = jnp.broadcast_to(d, jnp.broadcast_shapes(d.shape, e.shape))
     d, e = d[plan.order], e[plan.edge]
@@ -131,11 +139,11 @@ def factorise(plan: Plan, d: Array, e: Array) -> Coefficients:
     for level in plan.levels:
         c, d, e = _reduce_matrix(level, d, e)
         parts.append(c)
-    parts.append(_pivots(_tail_matrix(jnp.asarray(plan.tail, jnp.int32), d, e), e))
+    parts.append(_pivots(_tail_matrix(plan, d, e), e))
     return _join(parts)
 
 
-def substitute(plan: Plan, coefficients: Coefficients, b: Array) -> Array:
+def substitute(plan: AnyPlan, coefficients: Coefficients, b: Array) -> Array:
     """Solves with a factorisation; arrays `(N,)` or `(N, 1 or B)`."""
     shape = jnp.broadcast_shapes(b.shape, coefficients.inverse.shape)
     b = jnp.broadcast_to(b, shape)[plan.order]
@@ -144,7 +152,7 @@ def substitute(plan: Plan, coefficients: Coefficients, b: Array) -> Array:
     for level, c in zip(plan.levels, parts[:-1], strict=True):
         own, b = _reduce_vector(level, c, b)
         owns.append(own)
-    b = _tail_vector(jnp.asarray(plan.tail, jnp.int32), parts[-1].up, b)
+    b = _tail_vector(plan, parts[-1].up, b)
     return _back(plan, parts, owns, b * parts[-1].inverse)
 
 
@@ -153,8 +161,8 @@ def _pivots(d: Array, e: Array) -> Coefficients:
     return Coefficients(inverse, e * inverse, jnp.zeros_like(inverse[:0]))
 
 
-def _back(plan: Plan, parts: list[Coefficients], owns: list[Array], x: Array) -> Array:
-    x = _tail_back(jnp.asarray(plan.tail, jnp.int32), parts[-1].up, x)
+def _back(plan: AnyPlan, parts: list[Coefficients], owns: list[Array], x: Array) -> Array:
+    x = _tail_back(plan, parts[-1].up, x)
     for level, c, own in zip(plan.levels[::-1], parts[-2::-1], owns[::-1], strict=True):
         x = _expand(level, c, own, x)
     return x[plan.position]
@@ -164,7 +172,7 @@ def _join(parts: list[Coefficients]) -> Coefficients:
     return Coefficients(*(jnp.concatenate(kind) for kind in zip(*parts, strict=True)))
 
 
-def _split(plan: Plan, c: Coefficients) -> list[Coefficients]:
+def _split(plan: AnyPlan, c: Coefficients) -> list[Coefficients]:
     parts, i, k = [], 0, 0
     for level in plan.levels:
         at, below = slice(i, i + level.m), slice(k, k + len(level.child))

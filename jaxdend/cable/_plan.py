@@ -8,6 +8,7 @@ gives the sequential elimination, all levels leave a tail of one node.
 
 from dataclasses import dataclass
 
+import jax
 import numpy as np
 
 _SLOTS = 3  # neighbours a survivor absorbs a level: two would cost a level more, four gain none
@@ -37,6 +38,7 @@ class Level:
         return len(self.parent)
 
 
+@jax.tree_util.register_static
 @dataclass(frozen=True, eq=False)
 class Plan:
     """A complete elimination: nodes are renumbered so that all of it works on slices."""
@@ -46,6 +48,11 @@ class Plan:
     edge: np.ndarray  # (N,) entry of the user's edge array that leads up from each position
     levels: tuple[Level, ...]
     tail: np.ndarray  # (t,) parent of each tail position, counted within the tail; last is the root
+
+    @property
+    def last(self) -> int:
+        """Position of the root within the tail: how many nodes the tail eliminates."""
+        return len(self.tail) - 1
 
 
 def check_parent(parent: np.ndarray) -> None:

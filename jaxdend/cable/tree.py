@@ -12,6 +12,7 @@ from jaxtyping import Array, ArrayLike
 from jaxdend.cable import _solve
 from jaxdend.cable._elimination import Coefficients
 from jaxdend.cable._plan import Plan, check_parent, make_plan
+from jaxdend.cable._traced import TracedTree
 
 Method = Literal["auto", "sequential", "reduction"]
 
@@ -34,6 +35,7 @@ def resolve_method(method: Method) -> Method:
     return "sequential" if platform == "cpu" else "reduction"
 
 
+@jax.tree_util.register_static
 class Tree:
     """The topology of a tree: immutable, host-side, hashed and compared by content.
 
@@ -115,7 +117,7 @@ class TreeMatrix(eqx.Module):
 
     diagonal: Array  # (N,) any unit
     edge: Array  # (N,) same unit; the root's entry is ignored
-    tree: Tree = eqx.field(static=True)
+    tree: Tree | TracedTree  # static as a `Tree`, a leaf for every index as a `TracedTree`
 
     def mv(self, x: Array) -> Array:
         """The product A x, `(N,)`.

@@ -1,0 +1,77 @@
+"""A tree as data: trees of different shape, padded to one size, share one compiled program.
+
+`Tree` is static, so that XLA knows who is eliminated when. `TracedTree` holds the same plan as
+arrays, which `jax.vmap` batches like any other. Nodes beyond the tree's own are isolated: none has
+a parent, and the elimination stops before it reaches them.
+"""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int
+
+if TYPE_CHECKING:
+    from jaxdend.cable.tree import Tree
+
+
+class TracedPlan(NamedTuple):
+    """A sequential elimination, as `Plan` without levels, of the first nodes of N."""
+
+    order: Array  # (N,) node eliminated at each position
+    position: Array  # (N,) inverse of order
+    edge: Array  # (N,) entry of the user's edge array that leads up from each position
+    tail: Array  # (N,) parent of each position
+    last: Array  # () position of the root: how many nodes are eliminated
+
+    @property
+    def levels(self) -> tuple:
+        """None: the number and the sizes of levels would depend on the tree."""
+        return ()
+
+
+class TracedTree(eqx.Module):
+    """The topology of a tree whose arrays are leaves, padded with isolated nodes.
+
+    Made by `TracedTree.of`; takes the place of `Tree` in `TreeMatrix`. Wherever an index may differ
+    between trees of a batch, the solve works through them one by one.
+    """
+
+    parent: Int[Array, " N"]  # (N,) node above each node; -1 for the root and for padding
+    sequential: TracedPlan  # (N,) each
+
+    @classmethod
+    def of(cls, tree: "Tree", nodes: int) -> "TracedTree":
+        """`tree` padded to `nodes` nodes.
+
+        Raises:
+            ValueError: fewer `nodes` than the tree has.
+        """
+        if nodes < tree.n:
+            raise ValueError(f"a tree of {tree.n} nodes cannot be padded to {nodes}.")
+        plan, more = tree.plan("sequential"), np.arange(tree.n, nodes)
+
+        def padded(index: np.ndarray, fill: np.ndarray | int = more) -> Array:
+            return jnp.asarray(
+                np.concatenate([index, np.broadcast_to(fill, more.shape)]), jnp.int32
+            )
+
+        sequential = TracedPlan(
+            order=padded(plan.order),
+            position=padded(plan.position),
+            edge=padded(plan.edge),
+            tail=padded(plan.tail),
+            last=jnp.asarray(plan.last, jnp.int32),
+        )
+        return cls(padded(tree.parent, -1), sequential)
+
+    @property
+    def n(self) -> int:
+        """Number of nodes, padding included."""
+        return self.parent.shape[-1]
+
+    def plan(self, method: str = "auto") -> TracedPlan:
+        """The elimination plan: sequential, whatever the method."""
+        del method
+        return self.sequential
