@@ -11,13 +11,12 @@ from jaxtyping import Array
 from jaxdend.cell import Cell
 from jaxdend.channels import Leak
 from jaxdend.fitting import Parameter, ParameterSpace
-from jaxdend.morphology import single_compartment
 from jaxdend.simulate import simulate
 from jaxdend.stimuli import Step
 from jaxdend.synapses import AMPA, GABAA, NMDA
 from jaxdend.tasks.base import AbstractNeuron, Params, Placement, Training
 from jaxdend.tasks.logic import FUNCTIONS, Logic
-from jaxdend.tasks.placement import along, path
+from jaxdend.tasks.placement import along, fan, nearest
 from jaxdend.traces import Traces
 
 T1, DT = 90.0, 0.1  # ms: end of a trial, time step
@@ -46,16 +45,8 @@ class Branches(AbstractNeuron):
 
     def __init__(self, inputs: int, branches: int | None = None, *, nmda: bool = True):
         branches = inputs if branches is None else branches
-        morphology = single_compartment(12.0, 12.0)
-        for i in range(branches):
-            angle = np.pi * (0.5 + i) / branches
-            morphology = morphology.with_cylinder(
-                3, 150.0, 0.7, parent=morphology.soma, direction=(np.cos(angle), np.sin(angle), 0.0)
-            )
-        cell = Cell(morphology, max_length=30.0, ra=150.0)
+        cell, self.paths = fan(branches, soma=12.0, spread=180.0)
         self.cell = cell.insert(Leak(g=1e-4, e=REST))
-        tips = [cell.locate(section=f"dend[{i}]", x=1.0) for i in range(branches)]
-        self.paths = tuple(tuple(int(s) for s in path(cell, tip)[1:]) for tip in tips)
         self.inputs, self.nmda = inputs, nmda
 
     @property
@@ -104,17 +95,14 @@ class Branches(AbstractNeuron):
 
     def placement(self, params: Params) -> Placement:
         position = np.asarray(params["position"])
-        near = [
-            [p[round(float(x) * (len(p) - 1))] for p, x in zip(self.paths, row, strict=True)]
-            for row in position
-        ]
+        near = [nearest(p, position[:, b]) for b, p in enumerate(self.paths)]
         middle = [[p[len(p) // 2] for p in self.paths]] * self.inputs
         soma = np.zeros(self.inputs, int)
         shape = position.shape
         group = np.repeat(np.arange(self.inputs), shape[1])
         return Placement(
             self.cell,
-            np.concatenate([np.ravel(near), np.ravel(middle), soma]),
+            np.concatenate([np.stack(near, 1).reshape(-1), np.ravel(middle), soma]),
             np.concatenate([group, group, np.arange(self.inputs)]),
             np.concatenate(
                 [

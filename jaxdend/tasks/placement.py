@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike
 
 from jaxdend.cell import Cell
+from jaxdend.morphology import single_compartment
 
 
 def path(cell: Cell, tip: int, start: int | None = None) -> np.ndarray:
@@ -28,6 +29,33 @@ def path(cell: Cell, tip: int, start: int | None = None) -> np.ndarray:
     if start is not None and sites[-1] != start:
         raise ValueError(f"path: compartment {start} is not between the root and {tip}.")
     return np.array([site for site in reversed(sites) if area[site] > 0])
+
+
+def fan(
+    branches: int,
+    *,
+    soma: float,
+    length: float = 150.0,
+    diameter: float = 0.7,
+    max_length: float = 30.0,
+    spread: float = 360.0,
+) -> tuple[Cell, tuple[tuple[int, ...], ...]]:
+    """A soma with equal branches, and the path of each branch from the soma outwards.
+
+    **Arguments:** `soma`, its length and its diameter; `length` and `diameter` of a branch;
+    `max_length` of compartments, all µm; `spread` in degrees, over which the branches fan out in
+    figures.
+    """
+    morphology = single_compartment(soma, soma)
+    for i in range(branches):
+        angle = np.deg2rad(spread) * (0.5 + i) / branches
+        way = (np.cos(angle), np.sin(angle), 0.0)
+        morphology = morphology.with_cylinder(
+            3, length, diameter, parent=morphology.soma, direction=way
+        )
+    cell = Cell(morphology, max_length=max_length, ra=150.0)
+    tips = [cell.locate(section=f"dend[{i}]", x=1.0) for i in range(branches)]
+    return cell, tuple(tuple(int(s) for s in path(cell, tip)[1:]) for tip in tips)
 
 
 def along(sites: ArrayLike | Sequence[int], position: Array) -> tuple[Array, Array]:
@@ -45,6 +73,16 @@ def along(sites: ArrayLike | Sequence[int], position: Array) -> tuple[Array, Arr
     low = jnp.clip(jnp.floor(jax.lax.stop_gradient(place)), 0, sites.shape[0] - 2).astype(int)
     share = place - low
     return jnp.stack([sites[low], sites[low + 1]], -1), jnp.stack([1.0 - share, share], -1)
+
+
+def nearest(sites: ArrayLike | Sequence[int], position: ArrayLike) -> np.ndarray:
+    """The compartment of the path `sites (S,)` that a synapse is nearest to, `(...)` int.
+
+    **Arguments:** `position (...)`, 0 at the first of them and 1 at the last, as in `along`.
+    """
+    sites = np.asarray(sites, int)
+    place = np.clip(np.asarray(position), 0.0, 1.0) * (len(sites) - 1)
+    return sites[np.rint(place).astype(int)]
 
 
 def choose(score: Array, temperature: ArrayLike = 1.0, *, hard: bool = False) -> Array:

@@ -16,7 +16,7 @@ from jaxdend.simulate import simulate
 from jaxdend.solvers import BackwardEuler
 from jaxdend.synapses import ExpSyn
 from jaxdend.tasks.base import AbstractNeuron, Params, Placement, Training
-from jaxdend.tasks.placement import along
+from jaxdend.tasks.placement import along, nearest
 from jaxdend.tasks.sequence import Order
 
 TAU = 10.0  # ms, of the membrane
@@ -110,8 +110,8 @@ class RallChain(AbstractNeuron):
         return traces.ts, cast(Array, traces.v)[:, 0] / DRIVE
 
     def placement(self, params: Params) -> Placement:
-        nearest = np.rint(np.asarray(params["position"]) * (COUNT - 1)).astype(int)
-        return Placement(self.cell, nearest, np.arange(4), np.asarray(params["weight"]))
+        sites = nearest(np.arange(COUNT), params["position"])
+        return Placement(self.cell, sites, np.arange(4), np.asarray(params["weight"]))
 
 
 def rall(seed: int = 0) -> Order:

@@ -27,7 +27,7 @@ from jaxdend.tasks.base import (
     Training,
     check_patterns,
 )
-from jaxdend.tasks.placement import along, path
+from jaxdend.tasks.placement import along, nearest, path
 
 BRANCO_INDEX = 0.13  # (IN - OUT) / (IN + OUT) of the passive cell of Branco et al. 2010 at 4 ms
 REST, ONSET, DT = -75.0, 5.0, 0.2  # mV; ms, the first input of a sequence; ms
@@ -115,9 +115,8 @@ class SequenceBranch(AbstractNeuron):
         return traces.ts, cast(Array, traces.v)[:, 0]
 
     def placement(self, params: Params) -> Placement:
-        sites, shares = along(self.path, self.position(params))
-        nearest = np.where(np.asarray(shares)[:, 1] > 0.5, np.asarray(sites)[:, 1], sites[:, 0])
-        return Placement(self.cell, nearest, np.arange(self.k), np.asarray(params["weight"]))
+        sites = nearest(self.path, self.position(params))
+        return Placement(self.cell, sites, np.arange(self.k), np.asarray(params["weight"]))
 
 
 class Order(AbstractTask):

@@ -21,7 +21,6 @@ from jaxtyping import Array, ArrayLike
 from jaxdend.cell import Cell
 from jaxdend.channels import Leak
 from jaxdend.fitting import Parameter, ParameterSpace
-from jaxdend.morphology import single_compartment
 from jaxdend.simulate import simulate
 from jaxdend.synapses import AMPA, NMDA, poisson_events
 from jaxdend.tasks.base import (
@@ -33,7 +32,7 @@ from jaxdend.tasks.base import (
     Training,
     check_patterns,
 )
-from jaxdend.tasks.placement import along, path
+from jaxdend.tasks.placement import along, fan, nearest
 from jaxdend.tasks.xor import busiest
 from jaxdend.traces import Traces
 
@@ -69,17 +68,9 @@ class TunedBranches(AbstractNeuron):
     width: int = eqx.field(static=True)  # most events of all synapses in one step
 
     def __init__(self, branches: int = 6, k: int = 8, seed: int = 0, trains: int | None = None):
-        morphology = single_compartment(25.0, 25.0)
-        for i in range(branches):
-            angle = 2 * np.pi * (0.5 + i) / branches
-            morphology = morphology.with_cylinder(
-                3, 150.0, 0.7, parent=morphology.soma, direction=(np.cos(angle), np.sin(angle), 0.0)
-            )
-        cell = Cell(morphology, max_length=30.0, ra=150.0)
+        cell, self.paths = fan(branches, soma=25.0)
         area = np.where(cell.region("soma"), LUMP, 1.0)
         self.cell = cell.set(cm=area).insert(Leak(g=1e-4 * area, e=REST))
-        tips = [cell.locate(section=f"dend[{i}]", x=1.0) for i in range(branches)]
-        self.paths = tuple(tuple(int(s) for s in path(cell, tip)[1:]) for tip in tips)
         tuned = jax.random.split(jax.random.key(seed))[0]
         drawn = jax.random.split(jax.random.key(seed if trains is None else trains), 3)
         self.preferred = 180.0 * jax.random.uniform(tuned, (branches, k))
@@ -133,10 +124,7 @@ class TunedBranches(AbstractNeuron):
     def placement(self, params: Params) -> Placement:
         """Where the synapses sit; groups are the orientations of `ORIENTATIONS`, the nearest."""
         position = np.asarray(params["position"])
-        sites = [
-            [p[round(float(x) * (len(p) - 1))] for x in row]
-            for p, row in zip(self.paths, position, strict=True)
-        ]
+        sites = [nearest(p, row) for p, row in zip(self.paths, position, strict=True)]
         group = np.rint(np.asarray(self.preferred) / 22.5).astype(int) % len(ORIENTATIONS)
         weight = np.asarray(params["weight"])
         return Placement(self.cell, np.ravel(sites), np.ravel(group), np.ravel(weight))

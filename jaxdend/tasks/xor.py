@@ -17,7 +17,7 @@ from jaxdend.simulate import simulate
 from jaxdend.synapses import AMPA, NMDA, poisson_events
 from jaxdend.tasks.base import AbstractNeuron, Params, Placement, Training
 from jaxdend.tasks.logic import Logic
-from jaxdend.tasks.placement import along, path
+from jaxdend.tasks.placement import along, nearest, path
 from jaxdend.traces import Traces
 
 T1, WINDOW, DT = 440.0, 230.0, 0.2  # ms: end of a trial, start of the readout, time step
@@ -92,13 +92,10 @@ class DCaAPNeuron(AbstractNeuron):
         return traces.ts, jnp.asarray(traces.v)[:, 0]
 
     def placement(self, params: Params) -> Placement:
-        sites, shares = along(self.path, params["position"])
-        nearest = np.take_along_axis(
-            np.asarray(sites), np.argmax(np.asarray(shares), -1)[..., None], -1
-        )
+        sites = nearest(self.path, params["position"])
         weight = np.asarray(params["weight"])
         group = np.repeat(np.arange(2), weight.shape[1])
-        return Placement(self.cell, nearest.reshape(-1), group, weight.reshape(-1))
+        return Placement(self.cell, sites.reshape(-1), group, weight.reshape(-1))
 
 
 def xor_dcaap(seed: int = 0) -> Logic:

@@ -6,6 +6,7 @@ import pytest
 from jaxdend.cell import Cell
 from jaxdend.morphology import ball_and_stick, y_tree
 from jaxdend.tasks import along, choose, path
+from jaxdend.tasks.placement import fan, nearest
 
 
 def test_path_from_the_root_to_a_tip():
@@ -36,6 +37,22 @@ def test_along_shares_a_synapse_between_its_neighbours():
     outside = along([7, 3, 9], jnp.array([-1.0, 2.0]))
     inside = along([7, 3, 9], jnp.array([0.0, 1.0]))
     np.testing.assert_array_equal(outside[1], inside[1])
+
+
+def test_the_nearest_compartment_has_the_larger_share():
+    position = np.linspace(-0.1, 1.1, 50).reshape(5, 10)
+    sites, shares = map(np.asarray, along([7, 3, 9], jnp.asarray(position)))
+    larger = np.where(shares[..., 1] > 0.5, sites[..., 1], sites[..., 0])
+    np.testing.assert_array_equal(nearest([7, 3, 9], position), larger)
+
+
+def test_a_fan_of_branches():
+    cell, paths = fan(3, soma=12.0, length=90.0, diameter=0.5)
+    assert cell.section_names == ("soma[0]", "dend[0]", "dend[1]", "dend[2]")
+    assert sorted(s for p in paths for s in p) == list(range(1, cell.n))
+    for sites in paths:
+        assert cell.parent[sites[0]] == 0
+        np.testing.assert_array_equal(cell.parent[list(sites[1:])], sites[:-1])
 
 
 def test_along_has_the_gradient_of_a_line():
