@@ -46,6 +46,7 @@ class Model(eqx.Module):
     area: Array  # (N,) µm²
     capacitance: Array  # (N,) nF
     edge: Array  # (N,) µS, conductance to the parent node
+    axial: Array  # (N,) µS, sum of axial conductances at every node
     celsius: Array  # () °C
     start: Array  # () ms
     h: Array  # () ms, the time step
@@ -162,14 +163,6 @@ class Model(eqx.Module):
         return tuple(one(g, x) for g, x in zip(self.inputs, state.inputs, strict=True))
 
     # --- cable ------------------------------------------------------------------------------
-
-    @property
-    def axial(self) -> Array:
-        """Sum of axial conductances at every node, `(N,)` µS."""
-        parent = self.tree.parent
-        child = np.flatnonzero(parent >= 0)
-        g = self.edge[child]
-        return jnp.zeros_like(self.edge).at[child].add(g).at[parent[child]].add(g)
 
     def matrix(self, diagonal: Array) -> TreeMatrix:
         """The tree matrix with `diagonal (N,)` µS and the axial couplings off the diagonal."""
@@ -318,6 +311,7 @@ def build_model(
     parent = np.maximum(cell.tree.parent, 0)
     joined = cell.tree.parent >= 0
     resistance = jnp.where(joined, ra * cell.own + ra[parent] * cell.via, 1.0)
+    edge = jnp.where(joined, 1.0 / resistance, 0.0)
     inputs = tuple(i.prepare() if isinstance(i, AbstractStimulus) else i for i in inputs)
     events = tuple(
         EventTable.of(group, grid, h, rounded, width)
@@ -331,7 +325,8 @@ def build_model(
         events=events,
         area=area,
         capacitance=area * jnp.concatenate([cell.cm, padding]) * 1e-5,
-        edge=jnp.where(joined, 1.0 / resistance, 0.0),
+        edge=edge,
+        axial=edge.at[parent].add(edge),
         celsius=cell.celsius,
         start=grid[0],
         h=h,

@@ -15,6 +15,17 @@ from jaxdend.synapses import AbstractSynapse
 Traces = tuple[Array, ...]
 
 
+class Due(eqx.Module):
+    """The events that one step delivers, padded with jumps of 0."""
+
+    synapse: Array  # (width,) int, which of the k synapses
+    jump: Traces  # (width,) each, what is added to the traces
+
+    def deliver(self, traces: Traces) -> Traces:
+        """`traces (k,)` after these events."""
+        return tuple(z.at[self.synapse].add(dz) for z, dz in zip(traces, self.jump, strict=True))
+
+
 class EventTable(eqx.Module):
     """The jumps that a group's kinetic traces make, in order of time."""
 
@@ -66,19 +77,31 @@ class EventTable(eqx.Module):
         first = jnp.searchsorted(step, jnp.arange(steps)) if width < total else jnp.zeros(1, int)
         return cls(step=step, synapse=synapse, jump=jump, first=first, width=width)
 
-    def deliver(self, traces: Traces, n: Array) -> Traces:
-        """`traces` after the events of step `n`."""
-        if self.width == len(self.step):
-            step, synapse, jump = self.step, self.synapse, self.jump
-        else:
-            begin = self.first[n]
-            step, synapse, *jump = (
-                jax.lax.dynamic_slice(a, (begin,), (self.width,))
-                for a in (self.step, self.synapse, *self.jump)
+    def due(self, n: Array) -> "Due":
+        """The events of step `n`."""
+        step, synapse, jump = self.step, self.synapse, self.jump
+        if self.width < len(step):
+            step, synapse, jump = jax.tree.map(
+                lambda a: jax.lax.dynamic_slice(a, (self.first[n],), (self.width,)),
+                (step, synapse, jump),
             )
+        return Due(synapse, tuple(jnp.where(step == n, dz, 0.0) for dz in jump))
+
+    def gathered(self, total: Traces, n: Array, part: Traces) -> Traces:
+        """`total`, of the shape of `jump`, with the cotangent `part` of `due(n).jump` added."""
+        if self.width == len(self.step):
+            return tuple(
+                z + jnp.where(self.step == n, dz, 0.0) for z, dz in zip(total, part, strict=True)
+            )
+        begin = self.first[n]
+        due = jax.lax.dynamic_slice(self.step, (begin,), (self.width,)) == n
         return tuple(
-            z.at[synapse].add(jnp.where(step == n, dz, 0.0))
-            for z, dz in zip(traces, jump, strict=True)
+            jax.lax.dynamic_update_slice(
+                z,
+                jax.lax.dynamic_slice(z, (begin,), (self.width,)) + jnp.where(due, dz, 0.0),
+                (begin,),
+            )
+            for z, dz in zip(total, part, strict=True)
         )
 
     @staticmethod

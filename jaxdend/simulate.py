@@ -10,18 +10,22 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike
 
+from jaxdend._checks import (
+    Input,
+    check,
+    count_steps,
+    outside,
+)
 from jaxdend._errors import SimulationError
 from jaxdend._subset import is_concrete
 from jaxdend.cell import Cell
 from jaxdend.dynamics import Model, State, build_model, vector_field
 from jaxdend.events import widest_step
-from jaxdend.mechanisms.base import overrides
 from jaxdend.solvers import AbstractStaggered, CrankNicolson
-from jaxdend.stimuli import AbstractStimulus, VoltageClamp
-from jaxdend.synapses import AbstractKineticSynapse, AbstractSynapse
+from jaxdend.solvers.march import Schedule, in_bytes, march, segment_length
+from jaxdend.synapses import AbstractSynapse
 from jaxdend.traces import Traces
 
-Input = AbstractStimulus | VoltageClamp | AbstractSynapse | AbstractKineticSynapse
 Recorder = Callable[[Array, State, Model], Any]
 Record = ArrayLike | Recorder | Mapping[str, "int | ArrayLike | Recorder"] | None
 
@@ -45,6 +49,7 @@ def simulate(
     save_every: int = 1,
     controller: diffrax.AbstractStepSizeController | None = None,
     adjoint: diffrax.AbstractAdjoint | None = None,
+    memory: str | float = "64MB",
     max_steps: int | None = None,
     progress: bool = False,
     throw: bool = True,
@@ -64,24 +69,25 @@ def simulate(
     - `save_every`: keep every so many steps.
     - `controller`: a diffrax step size controller, for an adaptive diffrax solver; results are
         still reported on the grid of `dt`.
-    - `adjoint`: how reverse mode works; default `diffrax.RecursiveCheckpointAdjoint()`, whose
-        number of checkpoints follows from that of the steps. `diffrax.ForwardMode()` for `jax.jvp`.
+    - `memory`: how much reverse mode may keep of one simulation, such as `"2GB"` or a number of
+        bytes; a `vmap` of B simulations takes B times as much. Where the states of all steps fit, a
+        gradient costs least; else some are kept and the others computed again.
+    - `adjoint`: `None` for the above; `diffrax.ForwardMode()` for `jax.jvp` and `jax.jacfwd`, which
+        are cheaper for few parameters; or another adjoint of diffrax, as for its own solvers.
     - `progress`: show a progress bar.
     - `throw`: raise when the voltage stops being finite or passes 1000 mV. `throw=False` returns
         the traces as they are.
 
     **Returns:** `Traces`, with `ts` running over `t0, t0 + dt, …, t1`.
 
-    **Raises:** `ValueError` for a bad step, time, site or parameter, or a mechanism with sudden
-    changes under a solver that would never look at them; `SimulationError` for a solve that failed,
-    saying when and where (inside `jax.jit` an `equinox` runtime error).
+    **Raises:** `ValueError` for a bad step, time, site, parameter or budget of memory, or a
+    mechanism with sudden changes under a solver that would never look at them; `SimulationError`
+    for a solve that failed, saying when and where (inside `jax.jit` an `equinox` runtime error).
     """
     inputs = tuple(inputs) if isinstance(inputs, Sequence) else (inputs,)
     solver = CrankNicolson() if solver is None else solver
-    steps = _count_steps(t0, t1, dt, save_every)
-    _check_solver(cell, solver)
-    _check_inputs(inputs, cell.n)
-    _check_numbers(cell, inputs)
+    steps = count_steps(t0, t1, dt, save_every)
+    check(cell, inputs, solver)
     plan = _plan(record, cell.n)
     start = v0 if isinstance(v0, State) else _initial_voltage(v0, cell.n)
     rounded = getattr(solver, "round_events", False)
@@ -91,17 +97,16 @@ def simulate(
     widths = tuple(_width(group, grid, dt) for group in inputs)
     traces, bad, when = _run(
         (cell, inputs, start, jnp.asarray(dt, float), jnp.asarray(grid, float)),
-        solver, plan, steps, save_every, rounded, widths, controller, adjoint, progress, max_steps,
+        solver, plan, steps, save_every, rounded, widths, controller, adjoint, in_bytes(memory),
+        progress, max_steps,
     )  # fmt: skip
     shown = np.round(t0 + dt * np.arange(0, steps + 1, save_every), 9)
     traces = eqx.tree_at(lambda x: x.ts, traces, jnp.asarray(shown, float))
-    if not throw:
-        return traces
-    if is_concrete(bad):
-        if np.any(np.asarray(bad)):
-            raise SimulationError(_diagnosis(cell, traces, float(shown[int(when)]), dt))
-        return traces
-    return eqx.error_if(traces, bad, FAILED_IN_JIT)
+    if throw and not is_concrete(bad):
+        return eqx.error_if(traces, bad, FAILED_IN_JIT)
+    if throw and np.any(np.asarray(bad)):
+        raise SimulationError(_diagnosis(cell, traces, float(shown[int(when)]), dt))
+    return traces
 
 
 @eqx.filter_jit
@@ -115,12 +120,51 @@ def _run(
     widths: tuple,
     controller: diffrax.AbstractStepSizeController | None,
     adjoint: diffrax.AbstractAdjoint | None,
+    memory: float,
     progress: bool,
     max_steps: int | None,
 ) -> tuple[Traces, Array, Array]:
     cell, inputs, v0, h, grid = numbers
     model = build_model(cell, inputs, grid=grid, h=h, rounded=rounded, widths=widths)
     y0 = _start(model, v0, rounded)
+    meter = diffrax.TqdmProgressMeter() if progress else diffrax.NoProgressMeter()
+    own = adjoint is None or isinstance(adjoint, diffrax.ForwardMode | diffrax.DirectAdjoint)
+    if isinstance(solver, AbstractStaggered) and controller is None and own:
+        keep = segment_length(y0, steps, save_every, memory) if adjoint is None else 0
+        schedule = Schedule(solver.advance, steps // save_every, save_every, keep, meter)
+
+        def save(t: Array, y: State) -> tuple:
+            return tuple(_recording(what, t, y, model) for what in plan.values()), _extent(y)
+
+        plain = adjoint is not None
+        (saved, extent), final = march(model, y0, grid, save, schedule, plain=plain)
+        solved = jnp.asarray(True)
+    else:
+        saved, extent, final, solved = _diffrax(
+            model, y0, solver, plan, grid, steps, save_every, controller, adjoint, meter, max_steps
+        )
+    failed = ~(extent <= BLOWN_UP)
+    values = dict(zip(plan, saved, strict=True))
+    v = values.pop("", None)
+    sites = jnp.asarray(plan[""]) if "" in plan else None
+    bad = jnp.any(failed) | ~solved
+    return Traces(grid[::save_every], v, sites, values, final), bad, jnp.argmax(failed)
+
+
+def _diffrax(
+    model: Model,
+    y0: State,
+    solver: diffrax.AbstractSolver,
+    plan: dict[str, Any],
+    grid: Array,
+    steps: int,
+    save_every: int,
+    controller: diffrax.AbstractStepSizeController | None,
+    adjoint: diffrax.AbstractAdjoint | None,
+    meter: diffrax.AbstractProgressMeter,
+    max_steps: int | None,
+) -> tuple[tuple, Array, State, Array]:
+    """Recordings, largest voltages, last state and success, by `diffrax.diffeqsolve`."""
     staggered = isinstance(solver, AbstractStaggered)
 
     def save(t: Array, y: State, args: Model) -> tuple:
@@ -133,7 +177,7 @@ def _run(
         saveat = diffrax.SaveAt(t0=True, steps=save_every, fn=save)
         max_steps = steps
     else:
-        dt0, max_steps = h, max_steps or 64 * steps
+        dt0, max_steps = model.h, max_steps or 64 * steps
         saveat = diffrax.SaveAt(ts=grid[::save_every], fn=save)
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(vector_field),  # type: ignore[reportArgumentType]
@@ -147,19 +191,14 @@ def _run(
         stepsize_controller=controller,
         adjoint=diffrax.RecursiveCheckpointAdjoint() if adjoint is None else adjoint,
         max_steps=max_steps,
-        progress_meter=diffrax.TqdmProgressMeter() if progress else diffrax.NoProgressMeter(),
+        progress_meter=meter,
         throw=False,
     )
     (saved, extent), final = cast(tuple, solution.ys)
     rows = steps // save_every + 1
     saved, extent = jax.tree.map(lambda a: a[:rows], (saved, extent))
-    failed = ~(extent <= BLOWN_UP)
-    values = dict(zip(plan, saved, strict=True))
-    v = values.pop("", None)
-    sites = jnp.asarray(plan[""]) if "" in plan else None
     final = jax.tree.unflatten(jax.tree.structure(y0), [a[0] for a in final])
-    bad = jnp.any(failed) | (solution.result != diffrax.RESULTS.successful)
-    return Traces(grid[::save_every], v, sites, values, final), bad, jnp.argmax(failed)
+    return saved, extent, final, solution.result == diffrax.RESULTS.successful
 
 
 def _start(model: Model, v0: Array | State, rounded: bool) -> State:
@@ -225,84 +264,10 @@ def _sites(sites: ArrayLike, n: int) -> Array:
             )
         if np.any((given < 0) | (given >= n)):
             raise ValueError(
-                f"record= site {_outside(given, n)} is outside 0..{n - 1} of this cell."
+                f"record= site {outside(given, n)} is outside 0..{n - 1} of this cell."
             )
         return jnp.asarray(given)
     return jnp.asarray(sites)
-
-
-def _outside(sites: np.ndarray, n: int) -> int:
-    flat = np.atleast_1d(sites)
-    return int(flat[(flat < 0) | (flat >= n)][0])
-
-
-def _count_steps(t0: float, t1: float, dt: float, save_every: int) -> int:
-    for name, value in (("t0", t0), ("t1", t1), ("dt", dt)):
-        if not is_concrete(value):
-            raise ValueError(
-                f"simulate: {name} must be a known number: it fixes how many steps to take."
-            )
-        if not np.isfinite(value):
-            raise ValueError(f"simulate: {name} must be finite; got {value}.")
-    if dt <= 0:
-        raise ValueError(f"simulate: dt must be > 0 ms; got {dt}.")
-    if t1 <= t0:
-        raise ValueError(f"simulate: t1 must lie after t0 = {t0} ms; got {t1}.")
-    steps = int(round((t1 - t0) / dt))
-    if steps < 1 or abs(steps * dt - (t1 - t0)) > 1e-6 * dt * max(steps, 1):
-        raise ValueError(
-            f"simulate: t1 - t0 = {t1 - t0} ms is not a whole number of steps of dt = {dt} ms; "
-            f"use t1 = {t0 + max(steps, 1) * dt:.10g} or change dt."
-        )
-    if not isinstance(save_every, int) or save_every < 1 or steps % save_every:
-        raise ValueError(
-            f"simulate: save_every must be a whole number that divides the {steps} steps; "
-            f"got {save_every}."
-        )
-    return steps
-
-
-def _check_solver(cell: Cell, solver: diffrax.AbstractSolver) -> None:
-    """Refuse a solver that would never look at the triggers and resets of the cell."""
-    if isinstance(solver, AbstractStaggered):
-        return
-    for item in cell.inserted:
-        name = type(item.mechanism).__name__
-        for method in ("trigger", "reset"):
-            if overrides(item.mechanism, method):
-                raise ValueError(
-                    f"simulate: {name} changes suddenly (it has a {method}), which "
-                    f"{type(solver).__name__} never looks at: it would never fire. Use "
-                    "CrankNicolson() or BackwardEuler(), or leave the mechanism out."
-                )
-
-
-def _check_inputs(inputs: tuple, n: int) -> None:
-    for i, item in enumerate(inputs):
-        if not isinstance(item, Input):
-            raise TypeError(
-                f"simulate: inputs[{i}] must be a stimulus, clamp or synapse group; got {item!r}."
-            )
-        if is_concrete(item.site):
-            site = np.asarray(item.site)
-            if np.any((site < 0) | (site >= n)):
-                raise ValueError(
-                    f"simulate: {type(item).__name__} (inputs[{i}]) has site {_outside(site, n)}, "
-                    f"outside 0..{n - 1} of this cell; find sites with cell.locate(...)."
-                )
-
-
-def _check_numbers(cell: Cell, inputs: tuple) -> None:
-    """Refuse NaN before it spreads; traced numbers are looked at by the solve itself."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path((cell, inputs)):
-        if is_concrete(leaf) and jnp.issubdtype(leaf.dtype, jnp.inexact):
-            bad = np.isnan(np.asarray(leaf))
-            if bad.any():
-                where = f" (entry {int(np.argmax(bad))})" if bad.ndim else ""
-                owner = ("cell", "inputs")[path[0].idx] + jax.tree_util.keystr(path[1:])
-                raise ValueError(
-                    f"simulate: {owner} is NaN{where}; every parameter must be a number."
-                )
 
 
 def _width(group: Input, grid: np.ndarray, dt: float) -> int | None:

@@ -32,7 +32,7 @@ def carried(group, rounded: bool, width: int | None) -> np.ndarray:
     table = EventTable.of(group, GRID, h, rounded, width)
 
     def step(z, n):
-        z = table.deliver(z, n)
+        z = table.due(n).deliver(z)
         return group.decay(z, h), group.conductance(z)
 
     z = EventTable.before(group, GRID[0], h, rounded)

@@ -68,6 +68,30 @@ def _solve_jvp(primals: tuple, tangents: tuple) -> tuple:
     return (x, coefficients), (dx, jax.tree.map(jnp.zeros_like, coefficients))
 
 
+@jax.custom_vjp
+def solved(
+    tree: "Tree | TracedTree", plan: AnyPlan, diagonal: Array, edge: Array, b: Array, x: Array
+) -> Array:
+    """`x` as the solution of A x = b: its transpose is a solve, itself it costs nothing."""
+    del tree, plan, diagonal, edge, b
+    return x
+
+
+def _solved_fwd(tree: Any, plan: Any, diagonal: Array, edge: Array, b: Array, x: Array) -> tuple:
+    return x, (tree, plan, diagonal, edge, x)
+
+
+def _solved_bwd(residuals: tuple, x_bar: Array) -> tuple:
+    tree, plan, diagonal, edge, x = residuals
+    b_bar = _solve(plan, diagonal, edge, x_bar)[0]
+    above = tree.parent.clip(0)
+    edge_bar = jnp.where(tree.parent >= 0, b_bar * x[above] + b_bar[above] * x, 0.0)
+    return None, None, -b_bar * x, edge_bar, b_bar, None
+
+
+solved.defvjp(_solved_fwd, _solved_bwd)
+
+
 def factorise(plan: AnyPlan, diagonal: Array, edge: Array) -> Coefficients:
     """Factorisation for `resolve`, which supplies all derivatives."""
     return _factorise(plan, *lax.stop_gradient((diagonal, edge)))

@@ -154,6 +154,15 @@ class TreeMatrix(eqx.Module):
         """
         return _solve.solve(self.tree, self.tree.plan(method), *self._checked(b))[0]
 
+    def solved(self, b: Array, x: Array) -> Array:
+        """`x`, already known to solve A x = b, with the reverse mode derivatives of `solve`.
+
+        Raises:
+            ValueError: a shape that is not `(N,)`.
+        """
+        diagonal, edge, b = self._checked(b)
+        return _solve.solved(self.tree, self.tree.plan(), diagonal, edge, b, x)
+
     def factor(self, method: Method = "auto") -> "TreeFactor":
         """Factorises once for several right-hand sides that are not known together.
 

@@ -57,10 +57,22 @@ class AbstractStaggered(diffrax.AbstractSolver):
     ) -> tuple[State, None, dict, Array, Any]:
         """One step of `args.h` ms."""
         del terms, t1, made_jump
-        y1 = staggered_step(
-            args, y0, t0, solver_state, second_order=self.second_order, rounded=self.round_events
-        )
+        due = tuple(None if table is None else table.due(solver_state) for table in args.events)
+        y1 = self.advance(args, y0, t0, due, None)
         return y1, None, {"y0": y0, "y1": y1}, solver_state + 1, diffrax.RESULTS.successful
+
+    def advance(
+        self, model: Model, state: State, t: Array, due: tuple, known: Array | None
+    ) -> State:
+        """The state one step of `model.h` ms after `state` at `t` ms.
+
+        `due` are the events to deliver, one `Due` or `None` for each input; `known`, if given, is
+        the voltage at the end of the step, `(N,)` mV, from an earlier evaluation: the result is the
+        same and has the same derivatives, but the tree is not solved again.
+        """
+        return staggered_step(
+            model, state, t, due, known, second_order=self.second_order, rounded=self.round_events
+        )
 
 
 class BackwardEuler(AbstractStaggered):
@@ -98,13 +110,20 @@ class CrankNicolson(AbstractStaggered):
 
 
 def staggered_step(
-    model: Model, state: State, t: Array, n: Array, *, second_order: bool, rounded: bool
+    model: Model,
+    state: State,
+    t: Array,
+    due: tuple,
+    known: Array | None,
+    *,
+    second_order: bool,
+    rounded: bool,
 ) -> State:
-    """The state one step after `state` at `t`; `n` counts steps from `model.start`."""
+    """`AbstractStaggered.advance`."""
     h, mid = model.h, t + model.h / 2
     inputs = tuple(
-        x if table is None else table.deliver(x, n)
-        for table, x in zip(model.events, state.inputs, strict=True)
+        x if events is None else events.deliver(x)
+        for events, x in zip(due, state.inputs, strict=True)
     )
     state = State(state.v, state.mechanisms, inputs)
     envs = model.environments(state)
@@ -115,15 +134,17 @@ def staggered_step(
         slope = _floored(model, slope, h / 2 if second_order else h)
     drive = model.injected(mid, mid) if rounded else model.injected(t, t + h)
     source = drive - outward + slope * state.v
+    balanced = not rounded and bool(model.inputs) and len(model.membrane) < model.n
     if not second_order:
-        v, used = _implicit(model, state.v, slope, source, h, mid), None
+        v, used = _implicit(model, state.v, slope, source, h, mid, known), None
     elif model.has_clamp:
         v = _clamped_step(model, state.v, slope, source, t)
         used = (v - state.v) / 2
     else:
-        half = _implicit(model, state.v, slope, source, h / 2, t + h / 2)
+        middle = None if known is None or balanced else 0.5 * (state.v + known)
+        half = _implicit(model, state.v, slope, source, h / 2, t + h / 2, middle)
         v, used = 2 * half - state.v, half - state.v
-        if not rounded and model.inputs and len(model.membrane) < model.n:
+        if balanced:
             v = _balanced(model, v, half, state, envs, t)
     if used is not None:  # the current that flowed: at mid-step, as NEURON's second_order_cur
         ions = {ion: i + ion_slopes[ion] * used for ion, i in ions.items()}
@@ -164,7 +185,13 @@ def _floored(model: Model, slope: Array, h: Array) -> Array:
 
 
 def _implicit(
-    model: Model, v: Array, slope: Array, source: Array, h: Array, t_clamp: Array
+    model: Model,
+    v: Array,
+    slope: Array,
+    source: Array,
+    h: Array,
+    t_clamp: Array,
+    known: Array | None = None,
 ) -> Array:
     """Solve `(C/h + slope + axial + clamp) v1 = C/h v + source + clamp command`."""
     c = model.capacitance / h
@@ -172,7 +199,8 @@ def _implicit(
     if model.has_clamp:
         g, command = model.clamped(t_clamp)
         diagonal, right = diagonal + g, right + command
-    return model.matrix(diagonal).solve(right)
+    matrix = model.matrix(diagonal)
+    return matrix.solve(right) if known is None else matrix.solved(right, known)
 
 
 def _balanced(

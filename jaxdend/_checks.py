@@ -1,0 +1,99 @@
+"""What `simulate` refuses before it starts, and why."""
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxdend._subset import is_concrete
+from jaxdend.cell import Cell
+from jaxdend.mechanisms.base import overrides
+from jaxdend.solvers import AbstractStaggered
+from jaxdend.stimuli import AbstractStimulus, VoltageClamp
+from jaxdend.synapses import AbstractKineticSynapse, AbstractSynapse
+
+Input = AbstractStimulus | VoltageClamp | AbstractSynapse | AbstractKineticSynapse
+
+
+def outside(sites: np.ndarray, n: int) -> int:
+    """The first of `sites` that is no compartment."""
+    flat = np.atleast_1d(sites)
+    return int(flat[(flat < 0) | (flat >= n)][0])
+
+
+def count_steps(t0: float, t1: float, dt: float, save_every: int) -> int:
+    """The number of steps from `t0` to `t1`, ms; `ValueError` where it is not a whole one."""
+    for name, value in (("t0", t0), ("t1", t1), ("dt", dt)):
+        if not is_concrete(value):
+            raise ValueError(
+                f"simulate: {name} must be a known number: it fixes how many steps to take."
+            )
+        if not np.isfinite(value):
+            raise ValueError(f"simulate: {name} must be finite; got {value}.")
+    if dt <= 0:
+        raise ValueError(f"simulate: dt must be > 0 ms; got {dt}.")
+    if t1 <= t0:
+        raise ValueError(f"simulate: t1 must lie after t0 = {t0} ms; got {t1}.")
+    steps = int(round((t1 - t0) / dt))
+    if steps < 1 or abs(steps * dt - (t1 - t0)) > 1e-6 * dt * max(steps, 1):
+        raise ValueError(
+            f"simulate: t1 - t0 = {t1 - t0} ms is not a whole number of steps of dt = {dt} ms; "
+            f"use t1 = {t0 + max(steps, 1) * dt:.10g} or change dt."
+        )
+    if not isinstance(save_every, int) or save_every < 1 or steps % save_every:
+        raise ValueError(
+            f"simulate: save_every must be a whole number that divides the {steps} steps; "
+            f"got {save_every}."
+        )
+    return steps
+
+
+def check(cell: Cell, inputs: tuple, solver: diffrax.AbstractSolver) -> None:
+    """Refuse what `cell` cannot be simulated with; raises what the functions below say."""
+    check_solver(cell, solver)
+    check_inputs(inputs, cell.n)
+    check_numbers(cell, inputs)
+
+
+def check_solver(cell: Cell, solver: diffrax.AbstractSolver) -> None:
+    """Refuse a solver that would never look at the triggers and resets of the cell."""
+    if isinstance(solver, AbstractStaggered):
+        return
+    for item in cell.inserted:
+        name = type(item.mechanism).__name__
+        for method in ("trigger", "reset"):
+            if overrides(item.mechanism, method):
+                raise ValueError(
+                    f"simulate: {name} changes suddenly (it has a {method}), which "
+                    f"{type(solver).__name__} never looks at: it would never fire. Use "
+                    "CrankNicolson() or BackwardEuler(), or leave the mechanism out."
+                )
+
+
+def check_inputs(inputs: tuple, n: int) -> None:
+    """Refuse what is not an input, and sites outside the cell."""
+    for i, item in enumerate(inputs):
+        if not isinstance(item, Input):
+            raise TypeError(
+                f"simulate: inputs[{i}] must be a stimulus, clamp or synapse group; got {item!r}."
+            )
+        if is_concrete(item.site):
+            site = np.asarray(item.site)
+            if np.any((site < 0) | (site >= n)):
+                raise ValueError(
+                    f"simulate: {type(item).__name__} (inputs[{i}]) has site {outside(site, n)}, "
+                    f"outside 0..{n - 1} of this cell; find sites with cell.locate(...)."
+                )
+
+
+def check_numbers(cell: Cell, inputs: tuple) -> None:
+    """Refuse NaN before it spreads; traced numbers are looked at by the solve itself."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path((cell, inputs)):
+        if is_concrete(leaf) and jnp.issubdtype(leaf.dtype, jnp.inexact):
+            bad = np.isnan(np.asarray(leaf))
+            if bad.any():
+                where = f" (entry {int(np.argmax(bad))})" if bad.ndim else ""
+                owner = ("cell", "inputs")[path[0].idx] + jax.tree_util.keystr(path[1:])
+                raise ValueError(
+                    f"simulate: {owner} is NaN{where}; every parameter must be a number."
+                )
