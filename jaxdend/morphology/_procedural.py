@@ -89,7 +89,7 @@ class PyramidalShape:
 
     soma: tuple[float, float] = (20.0, 18.0)  # length, diameter
     axon: float = 260.0  # length beyond the initial segment of 40
-    stems: int = 7  # basal trees
+    stems: int = 7  # basal trees, at least 2, or 0 for none
     basal: tuple[float, ...] = (35.0, 75.0, 120.0)
     basal_diameter: float = 1.5
     trunk: tuple[float, float] = (600.0, 660.0)  # shortest and longest
@@ -100,6 +100,13 @@ class PyramidalShape:
     oblique_diameter: float = 0.9
     tuft: tuple[float, ...] = (140.0, 170.0, 240.0)  # of each of two trees
     tuft_diameter: float = 1.8
+
+    def __post_init__(self) -> None:
+        if self.stems < 0 or self.stems == 1 or self.stems != int(self.stems):
+            raise ValueError(
+                "PyramidalShape: stems, the number of basal trees, must be a whole number of at "
+                f"least 2, as they are spread over an angle, or 0; got {self.stems!r}."
+            )
 
 
 SHAPES = {
@@ -151,6 +158,7 @@ def pyramidal(seed: int = 0, shape: str | PyramidalShape = "l5") -> Morphology:
 
     **Raises:** `ValueError` for an unknown `shape`.
     """
+    source = f"pyramidal(seed={seed}, shape={shape!r})"
     if isinstance(shape, str):
         if shape not in SHAPES:
             raise ValueError(f"pyramidal: shape must be one of {', '.join(SHAPES)}; got {shape!r}.")
@@ -174,7 +182,7 @@ def pyramidal(seed: int = 0, shape: str | PyramidalShape = "l5") -> Morphology:
         way = _spread(rng, _turned(_UP, side * 28.0), 5.0)
         root = (joints[-1][0], 1.0, joints[-1][1])
         _arbor(rng, branches, root, way, shape.tuft, shape.tuft_diameter, "tuft")
-    return assemble(branches, source=f"pyramidal(seed={seed})")
+    return assemble(branches, source=source)
 
 
 def _axon(rng: np.random.Generator, branches: list[Branch], start: float, length: float) -> None:

@@ -35,7 +35,11 @@ def bare_axon(
     """A uniform axon, a cylinder (µm) with the same channels all along, squid's by default.
 
     It grows on a piece of itself `max_length` long that plays the soma, compartment 0, from which
-    distances count.
+    distances count. `max_length` in µm, `ra` Ω·cm, `cm` µF/cm², `celsius` °C.
+
+    **Raises:** `ValueError` for sizes that are not positive, as `Morphology.with_cylinder` and
+    `Cell`.
+    **Source:** Hodgkin & Huxley 1952, J Physiol 117:500 (the membrane and its 6.3 °C).
     """
     morph = single_compartment(max_length, diameter).with_cylinder(
         AXON, length, diameter, "soma[0]", 1.0, DOWN
@@ -68,7 +72,14 @@ def myelinated_axon(
 
     **Arguments:** lengths and `diameter` (of the axon) µm; `cm` at nodes and `myelin_cm` between
     them, µF/cm²; `max_length` of compartments, µm. The first node, compartment 0, plays the soma.
+
+    **Raises:** `ValueError` for `internodes` that is not a whole number of at least 1.
     """
+    if internodes < 1 or internodes != int(internodes):
+        raise ValueError(
+            "myelinated_axon: internodes must be a whole number of at least 1 (bare_axon has none);"
+            f" got {internodes!r}."
+        )
     morph, last = single_compartment(node_length, diameter), "soma[0]"
     for i in range(2 * internodes):
         length = node_length if i % 2 else internode_length
@@ -111,6 +122,8 @@ def conduction_velocity(
     **Arguments:** `first` and `second`, far enough from the ends of the axon that the spike runs
     evenly; a pulse of `amplitude` nA and `width` ms at `site` starts it; `level` mV that it
     crosses; `distance` between the two in µm, by default from their distances to the soma.
+
+    **Raises:** `ValueError` for sites outside the cell, and as `jd.simulate`.
     """
     pair = known_sites(cell, [first, second], "first and second")
     if distance is None:

@@ -51,6 +51,8 @@ def back_propagation(
 
     **Arguments:** `sites (r,)`; `onset` of the pulse and end `t1`, ms; give the resting state as
     `v0=` so that the base is one.
+
+    **Raises:** `ValueError` for sites outside the cell, and as `jd.simulate`.
     """
     sites = jnp.atleast_1d(known_sites(cell, sites, "sites"))
     pulse = Step(soma, onset, width, amplitude)  # type: ignore[arg-type]
@@ -88,6 +90,8 @@ def epsp(
 
     **Arguments:** `inputs`, what causes it, such as `jd.AMPA(site, 5e-4, [1.0])`, or a stimulus
     such as `jd.DualExponential`; `onset`, where the base is read, and end `t1`, ms.
+
+    **Raises:** `ValueError` for sites outside the cell, and as `jd.simulate`.
     """
     found = response(cell, inputs, [site, soma], t1=t1, onset=onset, **options)
     local, far = (jax.tree.map(lambda a, i=i: a[i], found) for i in (0, 1))
@@ -134,6 +138,10 @@ def bac_firing(
 
     **Arguments:** `dendrite`, the site of the EPSP current, whose peak is `current` nA;
     `intervals (i,)` ms; `pairing`, everything else about the stimuli.
+
+    **Raises:** `ValueError` for sites outside the cell, and as `jd.simulate`;
+    and for an interval that puts the dendritic current before the start.
+    **Source:** Larkum, Zhu & Sakmann 1999, Nature 398:338.
     """
     given = _known(pairing)
     sites = known_sites(cell, [soma, dendrite], "soma and dendrite")
@@ -185,6 +193,9 @@ def calcium_threshold(
     lasts there. All intervals are searched at once, see `threshold`.
 
     **Arguments:** `intervals (i,)` ms; `low` and `high` nA; `pairing`, the stimuli.
+
+    **Raises:** as `bac_firing`.
+    **Source:** Larkum, Zhu & Sakmann 1999, Nature 398:338.
     """
     given = _known(pairing)
     sites = known_sites(cell, [soma, dendrite], "soma and dendrite")
@@ -293,6 +304,9 @@ def nmda_curve(
     **Arguments:** `counts (c,)`; `weight` µS of AMPA per synapse and `nmda_weight` of NMDA (by
     default the same); `preset` of both, see `jd.NMDA.presets`; `onset` of the event and end `t1`,
     ms.
+
+    **Raises:** `ValueError` for sites outside the cell or an unknown preset, and as `jd.simulate`.
+    **Source:** the protocol of Schiller, Major, Koester & Schiller 2000, Nature 404:285.
     """
     sites = known_sites(cell, [site, soma], "site and soma")
     fast = jnp.asarray(weight, float)
@@ -357,6 +371,10 @@ def dcaap_curve(
     `amplitudes (a,)` nA; `event`, which one to measure: the first (0) of a step rises across
     the threshold slowly and is always of full size, the second (1) and later ones are not;
     `onset` and `duration` of the step, ms.
+
+    **Raises:** `ValueError` for sites outside the cell or a `site` without `DCaAP`, and as
+    `jd.simulate`.
+    **Source:** Gidon et al. 2020, Science 367:83.
     """
     sites = known_sites(cell, [site, soma], "site and soma")
     gates = {name: Gate("DCaAP", name, site) for name in ("t_last", "K")}

@@ -86,6 +86,8 @@ def spike_threshold(
     **Arguments:** `width` ms of the pulse, a scalar or an array for a batch (a strength–duration
     curve); `record`, by default `site`; `onset` and `t1` ms; `low`, `high`, `rounds` and `points`
     as in `threshold`; `options` of `jd.simulate`.
+
+    **Raises:** `ValueError` for sites outside the cell, and as `jd.simulate`.
     """
     site = known_sites(cell, site, "site")
     record = site if record is None else known_sites(cell, record, "record")
@@ -149,6 +151,8 @@ def refractory_period(
 
     **Arguments:** `intervals (i,)` ms from pulse to pulse; `first` nA, the first pulse; `width` ms
     of both; `tail` ms, how long to wait after the last pulse; the rest as in `spike_threshold`.
+
+    **Raises:** `ValueError` for sites outside the cell, and as `jd.simulate`.
     """
     site = known_sites(cell, site, "site")
     intervals = jnp.asarray(intervals, float)
@@ -219,6 +223,8 @@ def fi_curve(
 
     **Arguments:** `amplitudes (a,)` nA; `duration` and `onset` of the step, ms; `level` mV that a
     spike crosses; `max_spikes`, a bound for `steady` and `latency`, which have gradients.
+
+    **Raises:** `ValueError` for sites outside the cell, and as `jd.simulate`.
     """
     site = known_sites(cell, site, "site")
     record = site if record is None else known_sites(cell, record, "record")

@@ -31,6 +31,8 @@ def settle(cell: Cell, duration: float, **options: Any) -> State:
     """The state after `duration` ms without inputs, to start protocols from: `v0=settle(...)`.
 
     For the true steady state of a cell that has one, see `jd.rest`.
+
+    **Raises:** as `jd.simulate`.
     """
     return _settle(cell, duration, numbers(options))
 

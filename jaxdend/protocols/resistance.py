@@ -96,10 +96,17 @@ def step_response(
 
     **Arguments:** `amplitudes (a,)` nA, not 0; `sites (r,)`, by default `site`; `duration` ms of
     the step, which starts at once: give the resting state as `v0=jd.rest(cell)` or `settle`.
+
+    **Raises:** `ValueError` for an amplitude of 0 or sites outside the cell, and as `jd.simulate`.
     """
     site = known_sites(cell, site, "site")
     sites = site if sites is None else known_sites(cell, sites, "sites")
     amplitudes = jnp.atleast_1d(jnp.asarray(amplitudes, float))
+    if is_concrete(amplitudes) and not np.all(amplitudes):
+        raise ValueError(
+            "step_response: a resistance is voltage per current, so no amplitude may be 0 nA; got "
+            f"{np.asarray(amplitudes).tolist()}."
+        )
     return _step_response(cell, site, jnp.atleast_1d(sites), amplitudes, duration, numbers(options))
 
 

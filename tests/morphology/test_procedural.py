@@ -106,6 +106,19 @@ def test_pyramidal_shapes(seed, shape, dendrite, trunk, obliques, stems):
     assert ((morph.parent_section == 0) & morph.region("basal")).sum() == stems
 
 
+def test_pyramidal_says_what_it_was_grown_from():
+    assert pyramidal(3, "ca1").source == "pyramidal(seed=3, shape='ca1')"
+    own = pyramidal(shape=PyramidalShape(stems=0))
+    assert "stems=0" in own.source
+    assert not np.any(own.kind == 3)
+
+
+@pytest.mark.parametrize("stems", [1, -2, 2.5])
+def test_pyramidal_refuses_stems_that_cannot_be_spread(stems):
+    with pytest.raises(ValueError, match="stems, the number of basal trees, must be"):
+        PyramidalShape(stems=stems)
+
+
 def test_pyramidal_refuses_an_unknown_shape():
     with pytest.raises(ValueError, match="l5, l23_human, ca1; got 'ca3'"):
         pyramidal(shape="ca3")

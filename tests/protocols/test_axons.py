@@ -75,6 +75,12 @@ def test_myelin_speeds_a_spike_up(axon):
     assert 0.4 * float(fast) < float(slower) < 0.9 * float(fast)
 
 
+@pytest.mark.parametrize("internodes", [0, 2.5])
+def test_an_axon_without_internodes_is_refused(internodes):
+    with pytest.raises(ValueError, match="internodes must be a whole number of at least 1"):
+        myelinated_axon(internodes)
+
+
 def test_no_spike_has_no_velocity(axon):
     found = conduction_velocity(axon, at(axon, 300.0), at(axon, 700.0), t1=5.0, amplitude=1e-3)
     assert np.isnan(found.velocity)

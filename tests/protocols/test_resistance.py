@@ -65,6 +65,12 @@ def test_small_steps_give_the_slope_resistance_of_an_active_cell():
     assert np.all(steps.peak > steps.steady)
 
 
+def test_an_amplitude_of_zero_is_refused():
+    cell = Cell(single_compartment(), max_length=50.0).insert(Leak(g=1e-4, e=-65.0))
+    with pytest.raises(ValueError, match=r"no amplitude may be 0 nA; got \[-0.1, 0.0\]"):
+        step_response(cell, 0, [-0.1, 0.0])
+
+
 def test_a_site_without_membrane_is_refused():
     cell = Cell(ball_and_stick(), max_length=50.0, end_nodes=True).insert(Leak(g=1e-4, e=-65.0))
     bare = int(np.flatnonzero(np.asarray(cell.area) == 0)[0])
