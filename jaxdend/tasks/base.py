@@ -2,9 +2,18 @@
 
 A neuron (`AbstractNeuron`) turns named parameters and one pattern into one number. A task
 (`AbstractTask`) has the patterns, the neuron, a differentiable loss and a score. `train` needs
-nothing else. One of your own, a neuron that should prefer the second of two inputs:
+nothing else. One of your own, a neuron that should answer the second of two inputs only:
 
 ```python
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from jaxdend import AMPA, Cell, simulate, y_tree
+from jaxdend.channels import Leak
+from jaxdend.fitting import Parameter, ParameterSpace
+from jaxdend.tasks import AbstractNeuron, Logic, Training, train
+
+
 class TwoInputs(AbstractNeuron):
     cell: Cell
     sites: Array  # (2,)
@@ -16,14 +25,16 @@ class TwoInputs(AbstractNeuron):
 
     def respond(self, params, pattern):  # pattern (2,): which inputs are active
         synapses = AMPA(self.sites, params["weight"] * pattern, times=[10.0])
-        return jnp.max(simulate(self.cell, synapses, t1=40.0, record=[0]).v)
+        return jnp.max(simulate(self.cell, synapses, t1=40.0, dt=0.1, record=[0]).v)
 
 
-cell = Cell(y_tree(...), max_length=20.0).insert(Leak(g=1e-4, e=-65.0))
-neuron = TwoInputs(cell, jnp.array([3, 9]))
+cell = Cell(y_tree(), max_length=50.0).insert(Leak(g=1e-4, e=-65.0))
+tips = [cell.locate(section=f"dend[{i}]", x=1.0) for i in (1, 2)]
 patterns = [[1.0, 0.0], [0.0, 1.0]]
-task = Logic("second", neuron, patterns, [False, True], threshold=-60.0, margin=1.0)
-result = train(task, seed=0)
+task = Logic(
+    "second", TwoInputs(cell, jnp.array(tips)), patterns, [False, True], threshold=-60.0, margin=1.0
+)
+result = train(task, training=Training(configs=8, starts=1, steps=20))
 ```
 """
 
