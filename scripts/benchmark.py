@@ -19,7 +19,7 @@ from pathlib import Path
 from benchmarks import timing
 from benchmarks.workers import SIMULATORS, Pool
 
-COMMANDS = ("step", "batch", "gradient")
+COMMANDS = ("step", "batch", "gradient", "accuracy", "startup", "scale")
 
 
 def parse(words: list[str] | None = None) -> argparse.Namespace:

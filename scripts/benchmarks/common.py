@@ -1,5 +1,6 @@
 """What the sub-commands share: preparing cases on several workers, agreement, tables."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from benchmarks.timing import Ratio, interleaved, ratio
 from benchmarks.workers import Pool, Worker, WorkerError
 
 DT = 0.025  # ms
+_NUMBER = itertools.count()
 COMPARED = 20.0  # ms of the traces that must agree
 
 
@@ -28,7 +30,7 @@ class Contest:
     @classmethod
     def on(cls, pool: Pool, neuron: Neuron) -> "Contest":
         """A contest on a model."""
-        return cls(pool, neuron, neuron.save(pool.scratch / f"{neuron.channels}{neuron.n}.npz"))
+        return cls(pool, neuron, neuron.save(pool.scratch / f"model{next(_NUMBER)}.npz"))
 
     def add(
         self, name: str, simulator: str, *, x64: bool = False, cores: int = 1, **case: Any

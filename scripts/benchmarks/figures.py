@@ -114,10 +114,10 @@ def decades(limits: tuple[float, float]) -> list[float]:
     """1, 2, 5, 10, … within limits; finer where that would be too few, coarser if too many."""
     low, high = np.floor(np.log10(limits[0])), np.ceil(np.log10(limits[1]))
     values: list[float] = []
-    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8), np.arange(1, 10, 0.25)):
+    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
         values = [m * 10.0**e for e in np.arange(low, high + 1) for m in steps]
         values = [float(v) for v in values if limits[0] <= v <= limits[1]]
-        if len(values) >= 4:
+        if len(values) >= 3:
             break
     return values
 
@@ -170,4 +170,120 @@ def gradient(record: dict) -> Figure:
     return figure
 
 
-DRAW: dict[str, Callable[[dict], Figure]] = {"step": step, "batch": batch, "gradient": gradient}
+STYLES = {"BE": ("s", ":"), "CN": ("o", "-"), "CVODE": ("D", "--"), "Rodas4P": ("^", "--"),
+          "Rodas5P": ("v", "-.")}  # fmt: skip
+
+
+def accuracy(record: dict) -> Figure:
+    """Wall time against the error of spike times."""
+    rows = record["rows"]
+    title = "Accuracy per second: lower left is better"
+    if found := [v for row in rows for k, v in row["ratios"].items() if "BE / jaxdend CN" in k]:
+        title = (
+            f"0.01 ms of spike-time error in 1/{min(v['median'] for v in found):.2g} of the time "
+            f"of the peers' default scheme, or less"
+        )
+    figure, axes = panels(len(rows), record, title, width=4.4)
+    for ax, row in zip(axes, rows, strict=True):
+        families: dict[str, list[dict]] = {}
+        for point in row["points"].values():
+            if point["spike_error_ms"] is not None and np.isfinite(point["spike_error_ms"]):
+                families.setdefault(point["family"], []).append(point)
+        for name, points in families.items():
+            marker, line = STYLES[name.split()[1]]
+            errors = [max(p["spike_error_ms"], 1e-7) for p in points]
+            curve(
+                ax, errors, [p["seconds"] for p in points], [1e3] * len(points), marker=marker,
+                linestyle=line, color=COLORS[simulator(name)], label=label(name), linewidth=1,
+            )  # fmt: skip
+        for target in (1e-2, 1e-3):
+            ax.axvline(target, color="0.85", zorder=0)
+        ax.set(xscale="log", yscale="log", title=row["case"],
+               xlabel="largest error of a spike time, ms")  # fmt: skip
+        plain_ticks(ax.yaxis, decades(ax.get_ylim()))
+    axes[0].set_ylabel("wall time, ms, one core")
+    axes[-1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+SHADES = ("#334155", "#64748b", "#94a3b8", "#fb923c", "#c2410c", "#fed7aa")
+
+
+def startup(record: dict) -> Figure:
+    """Stages of a fresh process, one bar each."""
+    (row,) = record["rows"]
+    found = row["ratios"].get("jaxley / jaxdend")
+    says = f", {headline([found])} times less than Jaxley" if found else ""
+    middle = float(np.median(row["seconds"]["jaxdend"]))
+    figure, (ax,) = panels(1, record, f"First trace after {middle:.1f} s{says}", width=7.5)
+    names = list(row["stages"])[::-1]
+    left = np.zeros(len(names))
+    stages = [s for s in next(iter(row["stages"].values())) if s != "second run"]
+    for stage, color in zip(stages, SHADES, strict=True):
+        width = np.array([row["stages"][name][stage] for name in names])
+        ax.barh(range(len(names)), width, left=left, color=color, label=stage)
+        left += width
+    for i, name in enumerate(names):
+        total, _, _ = spread(row["seconds"][name], 1.0)
+        ax.barh(i, max(0.0, total - left[i]), left=left[i], color="0.9")
+        ax.annotate(f"{total:.1f} s", (max(total, left[i]), i), xytext=(4, 0),
+                    textcoords="offset points", va="center", fontsize=8)  # fmt: skip
+    ax.set_yticks(range(len(names)), [label(name) for name in names])
+    counts = "–".join(f"{c:,}" for c in sorted(set(row["compartments"].values())))
+    ax.set_xlabel(f"seconds from starting a process (HH, 20 ms, {counts} compartments)")
+    ax.margins(x=0.1)
+    ax.legend(fontsize=8, loc="lower right")
+    return figure
+
+
+def scale(record: dict) -> Figure:
+    """Cost per step against everything that can grow."""
+    rows = {row["group"]: row for row in record["rows"]}
+    grown = rows.get("compartments")
+    title = "How the cost of a step grows"
+    if grown:
+        last = max(grown["depth"], key=int)
+        title += (f": compartments to the power {grown['exponent']:.2f}, "
+                  f"{grown['depth'][last]} levels at {int(last):,}")  # fmt: skip
+    figure, axes = panels(len(rows), record, title, width=3.4)
+    for ax, (name, row) in zip(axes, rows.items(), strict=True):
+        keys = list(row["us_per_step"])
+        per = [row["us_per_step"][k] / float(np.median(row["seconds"][k])) for k in keys]
+        words = name == "synapses"
+        x = list(range(len(keys))) if words else [int(k) for k in keys]
+        curve(ax, x, [row["seconds"][k] for k in keys], per, marker="o", label="jaxdend",
+              color=COLORS["jaxdend"], linestyle=":" if words else "-")  # fmt: skip
+        ax.set_xlabel(GROWING[name])
+        if words:
+            ax.set_xticks(x, keys, rotation=60, fontsize=8)
+            ax.set_ylim(0, 1.3 * ax.get_ylim()[1])
+        else:
+            ax.set(xscale="log", yscale="log")
+            plain_ticks(ax.xaxis, x if name == "batch" else decades(ax.get_xlim()))
+            plain_ticks(ax.yaxis, decades(ax.get_ylim()))
+        if name in ("compartments", "batch"):
+            first = row["us_per_step"][keys[0]]
+            ax.plot(x, [first * v / x[0] for v in x], color="0.7", linewidth=1, label="linear")
+            ax.legend(fontsize=8)
+        if name == "compartments":
+            for k, v in zip(keys, x, strict=True):
+                ax.annotate(row["depth"][k], (v, row["us_per_step"][k]), xytext=(4, -10),
+                            textcoords="offset points", fontsize=6.5, color="0.4")  # fmt: skip
+    axes[0].set_ylabel("µs per step (float32, one core)")
+    return figure
+
+
+GROWING = {
+    "compartments": "compartments (levels of the solve below)",
+    "synapses": "synapses x events of each, over 1 s",
+    "steps": "steps of a run",
+    "batch": "neurons in the batch",
+}
+DRAW: dict[str, Callable[[dict], Figure]] = {
+    "step": step,
+    "batch": batch,
+    "gradient": gradient,
+    "accuracy": accuracy,
+    "startup": startup,
+    "scale": scale,
+}

@@ -52,7 +52,7 @@ def gradient_of(run: Callable[[Array], Array]) -> Callable[[Array], tuple[Array,
     return jax.value_and_grad(lambda x: jnp.mean(run(x) ** 2))
 
 
-def measured(function: Any, x: Array, neuron: Neuron, case: dict[str, Any]) -> Prepared:
+def measured(function: Any, x: tuple[Array, ...], neuron: Neuron, case: dict[str, Any]) -> Prepared:
     """Compile ahead of time, noting seconds and the memory that the program will ask for."""
     start = time.perf_counter()
     lower = getattr(function, "lower", None)
@@ -60,10 +60,10 @@ def measured(function: Any, x: Array, neuron: Neuron, case: dict[str, Any]) -> P
         "n": neuron.n,
         "device": jax.devices()[0].device_kind,
         "devices": jax.device_count(),
-        "dtype": str(x.dtype),
+        "dtype": str(x[0].dtype),
     }
     if lower is not None:
-        lowered = lower(x)
+        lowered = lower(*x)
         traced = time.perf_counter()
         compiled = lowered.compile()
         info |= {"trace_seconds": traced - start, "compile_seconds": time.perf_counter() - traced}
@@ -71,4 +71,4 @@ def measured(function: Any, x: Array, neuron: Neuron, case: dict[str, Any]) -> P
         if memory is not None:
             info["temporary_bytes"] = int(memory.temp_size_in_bytes)
         function = compiled
-    return Prepared(lambda: function(x), case["dt"], info)
+    return Prepared(lambda: function(*x), case["dt"], info)

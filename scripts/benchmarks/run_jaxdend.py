@@ -4,9 +4,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-import diffrax
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -53,34 +53,34 @@ def _compact(values: np.ndarray) -> float | np.ndarray:
     return float(values[0]) if np.all(values == values[0]) else values
 
 
-def solver_of(case: dict[str, Any]) -> dict[str, Any]:
-    """The keywords of `simulate` that choose a solver."""
+def solver_of(case: dict[str, Any], rtol: Array | None) -> Any:
+    """The solver by name; an adaptive one takes the tolerance, an argument of the program."""
     name = case.get("solver", "be")
     if name in ("be", "cn"):
-        return {"solver": jd.BackwardEuler() if name == "be" else jd.CrankNicolson()}
+        return jd.BackwardEuler() if name == "be" else jd.CrankNicolson()
     if not hasattr(jd, name):
         raise ValueError(f"this jaxdend has no {name}")
-    controller = diffrax.PIDController(rtol=case["rtol"], atol=case["atol"], pcoeff=0.3, icoeff=0.4)
-    return {"solver": getattr(jd, name)(), "controller": controller}
+    return getattr(jd, name)(rtol=rtol)
 
 
-def simulation(neuron: Neuron, case: dict[str, Any]) -> Callable[[Array], Array]:
-    """`f(x) -> (steps + 1,)` mV at the soma, `x` the parameter, scalar or one a compartment."""
+def simulation(neuron: Neuron, case: dict[str, Any]) -> Callable[..., Array]:
+    """`f(x, rtol) -> (steps + 1,)` mV at the soma; `x`, scalar or one a compartment."""
     cell = full_cell(neuron)
     mechanism, field = neuron.parameter.split(".")
     place = cell.mechanisms[mechanism]
-    keywords = solver_of(case) | _memory(case)
+    keywords = _memory(case)
     stimulus = jd.Step(
         site=0, onset=neuron.onset, duration=min(neuron.duration, 1e6), amplitude=neuron.amplitude
     )
     inputs = [stimulus, *synapses(neuron, case)]
     t1 = case["steps"] * case["dt"]
 
-    def run(x: Array) -> Array:
+    def run(x: Array, rtol: Array | None = None) -> Array:
         changed = cell.insert(_with(place.mechanism, field, x), where=place.at.index)
         traces = jd.simulate(
-            changed, inputs, t1=t1, dt=case["dt"], record=[0], v0=neuron.v0, **keywords
-        )
+            changed, inputs, t1=t1, dt=case["dt"], record=[0], v0=neuron.v0,
+            solver=solver_of(case, rtol), **keywords,
+        )  # fmt: skip
         return traces.v[:, 0]
 
     return run
@@ -133,9 +133,8 @@ def prepare(case: dict[str, Any]) -> Prepared:
         function = batch(run)
     else:
         function = jax.jit(run)
-    return measured(function, x, neuron, case)
-
-
-def depth(neuron: Neuron) -> int:
-    """Levels of the tree solve's elimination."""
-    return bare_cell(neuron).tree.depth
+    extra = (jnp.asarray(case["rtol"], float),) if "rtol" in case else ()
+    prepared = measured(function, (x, *extra), neuron, case)
+    if case.get("depth"):
+        prepared.info["depth"] = bare_cell(neuron).tree.depth
+    return prepared

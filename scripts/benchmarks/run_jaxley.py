@@ -113,6 +113,6 @@ def prepare(case: dict[str, Any]) -> Prepared:
         function = jax.jit(jax.vmap(run))
     else:
         function = jax.jit(run)
-    prepared = measured(function, parameters(neuron, case), neuron, case)
+    prepared = measured(function, (parameters(neuron, case),), neuron, case)
     prepared.info["n"] = int(cell.cumsum_ncomp[-1])
     return prepared

@@ -1,6 +1,6 @@
 """NEURON as a worker: builds a `Neuron` section by section; always double precision."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from neuron import h
@@ -9,17 +9,15 @@ from benchmarks import nmodl
 from benchmarks.models import RA, REVERSALS, Neuron, load
 
 h.load_file("stdrun.hoc")
+CONTEXT = h.ParallelContext()
+CONTEXT.set_maxstep(10)
 MOST = 64  # simulations of a batch that are really run; the rest is counted by proportion
 
 
-class Case:
-    """A built neuron and how to run it."""
+class Built:
+    """A neuron with its stimulus and recordings."""
 
-    def __init__(self, neuron: Neuron, case: dict[str, Any]):
-        for section in list(h.allsec()):
-            h.delete_section(sec=section)
-        self.neuron, self.case = neuron, case
-        self.dt, self.stop = case["dt"], case["steps"] * case["dt"]
+    def __init__(self, neuron: Neuron):
         self.sections = build(neuron)
         soma = self.sections[0](0.5)
         self.clamp = h.IClamp(soma)
@@ -27,10 +25,25 @@ class Case:
         self.clamp.amp = neuron.amplitude
         self.v = h.Vector().record(soma._ref_v)
         self.t = h.Vector().record(h._ref_t)
+
+
+class Case:
+    """How to run a neuron; there is one neuron at a time, which its cases share."""
+
+    path: ClassVar[str] = ""
+    built: ClassVar[Built | None] = None
+
+    def __init__(self, case: dict[str, Any]):
+        neuron, self.case = load(case["model"]), case
+        if Case.path != case["model"]:
+            Case.built = None  # NEURON deletes sections that nothing refers to
+            Case.built, Case.path = Built(neuron), case["model"]
+        self.v0, self.dt, self.stop = neuron.v0, case["dt"], case["steps"] * case["dt"]
         self.batch = case.get("batch", 1)
-        self.info = {"n": sum(s.nseg for s in self.sections), "dtype": "float64",
-                     "counted": self.batch / min(self.batch, MOST)}  # fmt: skip
+        self.latest = (np.empty(0), np.empty(0))
         self.cvode = h.CVode()
+        self.info = {"n": sum(s.nseg for s in Case.built.sections), "dtype": "float64",
+                     "counted": self.batch / min(self.batch, MOST)}  # fmt: skip
 
     def run(self) -> None:
         """Every simulation of the batch, one after the other."""
@@ -45,12 +58,14 @@ class Case:
         h.celsius = 6.3
         h.usetable_hh = self.case.get("tables", 1)
         for _ in range(min(self.batch, MOST)):
-            h.finitialize(self.neuron.v0)
-            h.continuerun(self.stop)
+            h.finitialize(self.v0)
+            CONTEXT.psolve(self.stop)  # the same steps as `continuerun`, up to 20 % faster
+        built = Case.built
+        self.latest = np.array(built.t), np.array(built.v)
 
     def trace(self) -> tuple[np.ndarray, np.ndarray]:
         """`t` ms and `v` mV at the soma."""
-        return np.array(self.t), np.array(self.v)
+        return self.latest
 
 
 def build(neuron: Neuron) -> list[Any]:
@@ -97,5 +112,5 @@ def _reversals(section: Any) -> None:
 
 
 def prepare(case: dict[str, Any]) -> Case:
-    """Build a case; only one can live at a time, `prepare` replaces what was there."""
-    return Case(load(case["model"]), case)
+    """Build a case."""
+    return Case(case)

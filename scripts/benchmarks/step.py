@@ -13,6 +13,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this sub-command."""
     parser.add_argument("--sizes", type=int, nargs="+", help="compartments")
     parser.add_argument("--channels", nargs="+", choices=("hh", "hay"), default=["hh", "hay"])
+    parser.add_argument("--jaxley-up-to", type=int, default=3000, metavar="N",
+                        help="compartments; Jaxley takes minutes to build more")  # fmt: skip
     parser.add_argument("--precision", nargs="+", choices=("float32", "float64"),
                         default=["float32", "float64"])  # fmt: skip
 
@@ -40,6 +42,9 @@ def one(args: argparse.Namespace, pool: Pool, channels: str, n: int) -> dict:
     for precision in args.precision:
         for simulator in ("jaxdend", "jaxley"):
             name = f"{simulator} {precision}"
+            if simulator == "jaxley" and n > args.jaxley_up_to:
+                print(f"  {name} is left out: {n} compartments, see --jaxley-up-to")
+                continue
             contest.add(name, simulator, x64=precision == "float64", steps=steps)
     contest.add("neuron", "neuron", steps=steps)
     seconds = contest.measure(args.repeats)

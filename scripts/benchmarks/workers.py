@@ -96,6 +96,7 @@ class Worker:
             self._process.wait(timeout=20)
         except subprocess.TimeoutExpired:
             self._process.kill()
+        self._from.close()
         self._log.close()
 
 
