@@ -21,7 +21,7 @@ from jaxdend._subset import is_concrete
 from jaxdend.cell import Cell
 from jaxdend.dynamics import Model, State, build_model, vector_field
 from jaxdend.events import widest_step
-from jaxdend.solvers import AbstractStaggered, CrankNicolson
+from jaxdend.solvers import AbstractRosenbrock, AbstractStaggered, CrankNicolson, adaptive
 from jaxdend.solvers.march import Schedule, in_bytes, march, segment_length
 from jaxdend.synapses import AbstractSynapse
 from jaxdend.traces import Traces
@@ -31,8 +31,8 @@ Record = ArrayLike | Recorder | Mapping[str, "int | ArrayLike | Recorder"] | Non
 
 BLOWN_UP = 1e3  # mV
 FAILED_IN_JIT = (
-    "simulate: the voltage stopped being finite or passed 1000 mV. Run it outside jit to see when "
-    "and where, use a smaller dt, or pass throw=False."
+    "simulate: the voltage stopped being finite or passed 1000 mV, or an adaptive solver ran out "
+    "of max_steps. Run it outside jit to see when and where, use a smaller dt, or pass throw=False."
 )
 
 
@@ -60,8 +60,9 @@ def simulate(
 
     - `inputs`: a stimulus, clamp or synapse group, or a sequence of them.
     - `dt`: time step, ms; `t1 - t0` must be a whole number of steps.
-    - `solver`: `CrankNicolson()` (default), `BackwardEuler()` or any solver of diffrax; sudden
-        changes, as of `DCaAP` or `LIF`, need one of the first two.
+    - `solver`: `CrankNicolson()` (default) or `BackwardEuler()`, which sudden changes, as of
+        `DCaAP` or `LIF`, need; `Rodas4P()` or `Rodas5P()`, which choose their own steps and report
+        on the grid of `dt`; or any solver of diffrax.
     - `record`: compartments whose voltage to keep (default: all of them), a function of
         `(t, state, model)`, or a dict of either by name, for `Traces.values`.
     - `v0`: initial voltage, a number or `(n,)` mV with every gate at rest there; or a `State`, from
@@ -95,18 +96,14 @@ def simulate(
         [[t0], t0 + np.cumsum(np.full(2 * steps, dt / 2))[1::2]]
     )  # as NEURON adds
     widths = tuple(_width(group, grid, dt) for group in inputs)
-    traces, bad, when = _run(
+    traces, result, when = _run(
         (cell, inputs, start, jnp.asarray(dt, float), jnp.asarray(grid, float)),
         solver, plan, steps, save_every, rounded, widths, controller, adjoint, in_bytes(memory),
         progress, max_steps,
     )  # fmt: skip
     shown = np.round(t0 + dt * np.arange(0, steps + 1, save_every), 9)
     traces = eqx.tree_at(lambda x: x.ts, traces, jnp.asarray(shown, float))
-    if throw and not is_concrete(bad):
-        return eqx.error_if(traces, bad, FAILED_IN_JIT)
-    if throw and np.any(np.asarray(bad)):
-        raise SimulationError(_diagnosis(cell, traces, float(shown[int(when)]), dt))
-    return traces
+    return _judged(cell, traces, result, when, dt, max_steps) if throw else traces
 
 
 @eqx.filter_jit
@@ -128,6 +125,16 @@ def _run(
     model = build_model(cell, inputs, grid=grid, h=h, rounded=rounded, widths=widths)
     y0 = _start(model, v0, rounded)
     meter = diffrax.TqdmProgressMeter() if progress else diffrax.NoProgressMeter()
+    if isinstance(solver, AbstractRosenbrock) and controller is not None:
+        controller = adaptive.clipped(controller, model)
+    elif isinstance(solver, AbstractRosenbrock):
+        run = adaptive.solve(
+            solver, model, y0, grid[::save_every],
+            lambda t, y: tuple(_recording(what, t, y, model) for what in plan.values()),
+            width=sum(model.n if callable(what) else np.size(what) for what in plan.values()),
+            adjoint=adjoint, memory=memory, meter=meter, max_steps=max_steps,
+        )  # fmt: skip
+        return _traces(plan, grid[::save_every], run.saved, run.final), run.result, run.time
     own = adjoint is None or isinstance(adjoint, diffrax.ForwardMode | diffrax.DirectAdjoint)
     if isinstance(solver, AbstractStaggered) and controller is None and own:
         keep = segment_length(y0, steps, save_every, memory) if adjoint is None else 0
@@ -144,11 +151,17 @@ def _run(
             model, y0, solver, plan, grid, steps, save_every, controller, adjoint, meter, max_steps
         )
     failed = ~(extent <= BLOWN_UP)
+    result = jnp.where(jnp.any(failed) | ~solved, adaptive.BLOWN, adaptive.DONE)
+    ts = grid[::save_every]
+    return _traces(plan, ts, saved, final), result, ts[jnp.argmax(failed)]
+
+
+def _traces(plan: dict[str, Any], ts: Array, saved: tuple, final: State) -> Traces:
+    """What was recorded, by name."""
     values = dict(zip(plan, saved, strict=True))
     v = values.pop("", None)
     sites = jnp.asarray(plan[""]) if "" in plan else None
-    bad = jnp.any(failed) | ~solved
-    return Traces(grid[::save_every], v, sites, values, final), bad, jnp.argmax(failed)
+    return Traces(ts, v, sites, values, final)
 
 
 def _diffrax(
@@ -199,6 +212,20 @@ def _diffrax(
     saved, extent = jax.tree.map(lambda a: a[:rows], (saved, extent))
     final = jax.tree.unflatten(jax.tree.structure(y0), [a[0] for a in final])
     return saved, extent, final, solution.result == diffrax.RESULTS.successful
+
+
+def _judged(
+    cell: Cell, traces: Traces, result: Array, when: Array, dt: float, max_steps: int | None
+) -> Traces:
+    """`traces`, unless the `result` of the run, 0 or one of `adaptive`'s codes, is a failure."""
+    if not is_concrete(result):
+        return eqx.error_if(traces, result != adaptive.DONE, FAILED_IN_JIT)
+    worst = int(np.max(np.asarray(result)))
+    if worst == adaptive.BLOWN:
+        raise SimulationError(_diagnosis(cell, traces, float(when), dt))
+    if worst != adaptive.DONE:
+        raise SimulationError(adaptive.explain(worst, float(when), max_steps))
+    return traces
 
 
 def _start(model: Model, v0: Array | State, rounded: bool) -> State:
