@@ -27,14 +27,17 @@ class Prepared:
         self.latest = jax.block_until_ready(self.call())
 
     def trace(self) -> tuple[np.ndarray, np.ndarray]:
-        """`t` ms and `v` mV of the (first) simulation."""
+        """`t` ms and `v` mV of the (first) simulation; for a gradient, place and derivative."""
+        if isinstance(self.latest, tuple):
+            derivative = np.asarray(self.latest[1], float)
+            return np.arange(len(derivative)), derivative
         v = np.asarray(self.latest, float)
         v = v if v.ndim == 1 else v[0]
         return self.dt * np.arange(len(v)), v
 
 
 def parameters(neuron: Neuron, case: dict[str, Any]) -> Array:
-    """The parameter: a number; `(k,)` for a gradient by compartment; `(batch,)` for a batch.
+    """The parameter: a number; `(k,)`, by compartment, for a gradient; `(batch,)` for a batch.
 
     The members of a batch differ by up to 10 %.
     """
@@ -42,14 +45,14 @@ def parameters(neuron: Neuron, case: dict[str, Any]) -> Array:
     values = values[~np.isnan(values)]
     if case.get("mode", "forward") in ("batch", "sharded"):
         return jnp.asarray(values[0] * np.linspace(0.95, 1.05, case["batch"]), float)
-    if case.get("mode") == "gradient" or not np.all(values == values[0]):
+    if case.get("mode") in ("value", "gradient") or not np.all(values == values[0]):
         return jnp.asarray(values, float)
     return jnp.asarray(values[0], float)
 
 
-def gradient_of(run: Callable[[Array], Array]) -> Callable[[Array], tuple[Array, Array]]:
-    """Value and gradient of the mean square of the trace, with respect to every density."""
-    return jax.value_and_grad(lambda x: jnp.mean(run(x) ** 2))
+def loss_of(run: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """The mean square of the trace, mV²."""
+    return lambda x: jnp.mean(run(x) ** 2)
 
 
 def measured(function: Any, x: tuple[Array, ...], neuron: Neuron, case: dict[str, Any]) -> Prepared:

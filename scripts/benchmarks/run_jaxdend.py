@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 
 import jaxdend as jd
-from benchmarks.jax_case import Prepared, gradient_of, measured, parameters
+from benchmarks.jax_case import Prepared, loss_of, measured, parameters
 from benchmarks.models import RA, REVERSALS, Neuron, load
 from jaxdend.cable.compartments import discretise
 from jaxdend.channels import CHANNELS
@@ -118,12 +118,14 @@ def synapses(neuron: Neuron, case: dict[str, Any]) -> list[Any]:
 
 
 def prepare(case: dict[str, Any]) -> Prepared:
-    """Build and compile: `mode` is "forward", "batch", "sharded" or "gradient"."""
+    """Build and compile: `mode` is "forward", "value", "batch", "sharded" or "gradient"."""
     neuron = load(case["model"])
     run = simulation(neuron, case)
     mode, x = case.get("mode", "forward"), parameters(neuron, case)
     if mode == "gradient":
-        function = jax.jit(gradient_of(run))
+        function = jax.jit(jax.value_and_grad(loss_of(run)))
+    elif mode == "value":
+        function = jax.jit(loss_of(run))
     elif mode == "batch":
         function = jax.jit(jax.vmap(run))
     elif mode == "sharded":

@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 from jaxley.channels import HH, Leak
 
-from benchmarks.jax_case import Prepared, gradient_of, measured, parameters
+from benchmarks.jax_case import Prepared, loss_of, measured, parameters
 from benchmarks.models import RA, Neuron, load
 
 SOLVERS = {"be": "bwd_euler", "cn": "crank_nicolson"}
@@ -86,7 +86,7 @@ def simulation(neuron: Neuron, case: dict[str, Any]) -> tuple[Callable[[Array], 
     present = np.flatnonzero(~np.isnan(values))
     view = cell.select(nodes=present)
     by_compartment = parameters(neuron, {"mode": case.get("mode", "forward"), "batch": 1})
-    many = case.get("mode") == "gradient" or by_compartment.shape == present.shape
+    many = case.get("mode") in ("value", "gradient") or by_compartment.shape == present.shape
     (view.comp("all") if many else view).make_trainable(key, verbose=False)
 
     def run(x: Array) -> Array:
@@ -103,12 +103,14 @@ def simulation(neuron: Neuron, case: dict[str, Any]) -> tuple[Callable[[Array], 
 
 
 def prepare(case: dict[str, Any]) -> Prepared:
-    """Build and compile: `mode` is "forward", "batch" or "gradient"."""
+    """Build and compile: `mode` is "forward", "value", "batch" or "gradient"."""
     neuron = load(case["model"])
     run, cell = simulation(neuron, case)
     mode = case.get("mode", "forward")
     if mode == "gradient":
-        function = jax.jit(gradient_of(run))
+        function = jax.jit(jax.value_and_grad(loss_of(run)))
+    elif mode == "value":
+        function = jax.jit(loss_of(run))
     elif mode == "batch":
         function = jax.jit(jax.vmap(run))
     else:
