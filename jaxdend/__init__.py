@@ -40,6 +40,7 @@ from jaxdend.recorders import (
 from jaxdend.rest import rest as rest
 from jaxdend.simulate import simulate as simulate
 from jaxdend.solvers import BackwardEuler as BackwardEuler, CrankNicolson as CrankNicolson
+from jaxdend.stack import stack as stack
 from jaxdend.stimuli import (
     DualExponential as DualExponential,
     Noise as Noise,

@@ -1,8 +1,9 @@
-"""A static set of compartments: which rows of an `(n,)` array a mechanism works on."""
+"""A set of compartments, static or as data: which rows of an `(n,)` array a mechanism works on."""
 
 import hashlib
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +11,7 @@ from jax.core import Tracer
 from jaxtyping import Array
 
 
+@jax.tree_util.register_static
 class Subset:
     """Sorted indices into an axis, hashed by content so that equal masks share one program.
 
@@ -57,6 +59,60 @@ class Subset:
             return jnp.broadcast_to(values, x.shape)
         return x.at[self.run if self.run is not None else self.index].set(values)
 
+    def spread(self, values: Array, n: int) -> Array:
+        """`values` (scalar or `(k,)`) as `(n,)`; what stands elsewhere is never used."""
+        return self.put(jnp.zeros(n, jnp.result_type(values)), values)
+
+    def union(self, other: "Subset | Mask") -> "Subset":
+        """The compartments of either."""
+        return Subset(np.union1d(self.index, other.index))
+
+    def mask(self, n: int) -> np.ndarray:
+        """`(n,)` bool, true at these compartments."""
+        return np.isin(np.arange(n), self.index)
+
+
+class Mask(eqx.Module):
+    """A set of compartments as data: all of them are computed, and count where `inside`.
+
+    In a stack of cells it takes the place of `Subset`, whose methods it has.
+    """
+
+    inside: Array  # (n,) bool
+
+    def __len__(self) -> int:
+        return self.inside.shape[-1]
+
+    @property
+    def index(self) -> np.ndarray:
+        """`(n,)` the compartments that are computed: all."""
+        return np.arange(len(self))
+
+    def take(self, x: Array) -> Array:
+        """`x (n,)`, or a scalar, as it is."""
+        return x
+
+    def add_to(self, x: Array, values: Array) -> Array:
+        """`x (n,)` with `values (n,)` added where they count."""
+        return x + jnp.where(self.inside, values, 0)
+
+    def put(self, x: Array, values: Array) -> Array:
+        """`x (n,)` with `values` (scalar or `(n,)`) written where they count."""
+        return jnp.where(self.inside, values, x)
+
+    def spread(self, values: Array, n: int) -> Array:
+        """`values` (scalar or `(n,)`) as `(n,)`: outside they have to be harmless, too."""
+        return jnp.broadcast_to(values, (n,))
+
+    def union(self, other: "Subset | Mask") -> "Mask":
+        """The compartments of either."""
+        return Mask(self.inside | other.mask(len(self)))
+
+    def mask(self, n: int) -> Array:
+        """`(n,)` bool, true at these compartments."""
+        del n
+        return self.inside
+
 
 class HostData:
     """Host data that rides along in a pytree, compared and hashed by content."""
@@ -79,6 +135,11 @@ class HostData:
         self._digest = h.digest()
 
     def __getitem__(self, name: str) -> Any:
+        if name not in self.data:
+            raise ValueError(
+                f"a stack of cells has no {name!r}, which differs from cell to cell. Ask the "
+                "single cell; its compartment numbers hold in the stack as well."
+            )
         return self.data[name]
 
     def __hash__(self) -> int:

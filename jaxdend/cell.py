@@ -14,22 +14,27 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from jaxdend._subset import HostData, Subset, is_concrete
+from jaxdend._subset import HostData, Mask, Subset, is_concrete
 from jaxdend.cable.compartments import Compartments, counts_by_rule, discretise
 from jaxdend.cable.graph import compartments_from_graph
-from jaxdend.cable.tree import Tree
+from jaxdend.cable.tree import TracedTree, Tree
 from jaxdend.mechanisms.base import AbstractMechanism
 from jaxdend.morphology import Morphology
 from jaxdend.regions import label_regions, locate, region_mask
 
 Where = str | ArrayLike | None
 
+STACKED = (
+    "this is a stack of {} cells, for which every array has a leading axis. Map over it: "
+    "jax.vmap(lambda cell: ...)(cells)."
+)
+
 
 class Inserted(eqx.Module):
     """A mechanism and the compartments it sits in; its parameters are scalars or `(k,)`."""
 
     mechanism: AbstractMechanism
-    at: Subset = eqx.field(static=True)  # k compartments
+    at: Subset | Mask  # k compartments; static as a `Subset`
 
 
 class Cell(eqx.Module):
@@ -52,8 +57,8 @@ class Cell(eqx.Module):
     via: Float[Array, " N"]  # (N,) MΩ/(Ω·cm)
     celsius: Float[Array, ""]  # () °C
     inserted: tuple[Inserted, ...]
-    tree: Tree = eqx.field(static=True)  # N >= n nodes; those past n are branch points of area 0
-    membrane: Subset = eqx.field(static=True)  # compartments of area > 0
+    tree: Tree | TracedTree  # static; N >= n nodes; those past n are branch points of area 0
+    membrane: Subset | Mask  # static; compartments of area > 0
     host: HostData = eqx.field(static=True)  # names, coordinates, regions
 
     def __init__(
@@ -102,6 +107,7 @@ class Cell(eqx.Module):
             radius=np.nan_to_num(comps.radius, nan=1.0),  # for `locate` while tracing
             parent=_compartment_parents(comps.parent, n),
             membrane=membrane,
+            exposed=not membrane.all(),
             has_radius=bool(np.all(np.isfinite(comps.radius))),
             section_names=section_names,
             regions=label_regions(comps.kind, comps.section, section_names, labels),
@@ -148,7 +154,12 @@ class Cell(eqx.Module):
     @property
     def n(self) -> int:
         """Number of compartments."""
-        return self.area.shape[0]
+        return self.area.shape[-1]
+
+    @property
+    def exposed(self) -> bool:
+        """Whether inputs can sit on a compartment without membrane: such a one has a number."""
+        return self.host["exposed"]
 
     @property
     def distance(self) -> np.ndarray:
@@ -283,7 +294,7 @@ class Cell(eqx.Module):
             out["celsius"] = jnp.asarray(celsius, float)
         return self._replace(**out)
 
-    def _resized(self, at: Subset, radius: Array) -> dict[str, Array]:
+    def _resized(self, at: Subset | Mask, radius: Array) -> dict[str, Array]:
         if not self.host["has_radius"]:
             raise ValueError(
                 "set(radius=...) needs the present radii: give radius= or length= to "
@@ -291,11 +302,13 @@ class Cell(eqx.Module):
             )
         new = at.put(self.radius, at.take(radius))
         scale = new / self.radius
-        padded = jnp.concatenate([scale, jnp.ones(len(self.tree.parent) - self.n, scale.dtype)])
-        via = self.via / padded[np.maximum(self.tree.parent, 0)] ** 2
+        padded = jnp.concatenate([scale, jnp.ones(self.tree.n - self.n, scale.dtype)])
+        via = self.via / padded[self.tree.above] ** 2
         return {"radius": new, "area": self.area * scale, "own": self.own / padded**2, "via": via}
 
-    def _subset(self, where: Where, what: str, membrane_only: bool = True) -> Subset:
+    def _subset(self, where: Where, what: str, membrane_only: bool = True) -> Subset | Mask:
+        if isinstance(self.membrane, Mask):
+            return self._mask(where, what, self.membrane.inside if membrane_only else True)
         if not is_concrete(where):
             raise ValueError(f"{what}: where= must be known when tracing; masks are static.")
         if where is None:
@@ -319,6 +332,20 @@ class Cell(eqx.Module):
         if not mask.any():
             raise ValueError(f"{what}: where= selects no compartment with membrane.")
         return Subset(np.flatnonzero(mask))
+
+    def _mask(self, where: Where, what: str, allowed: Array | bool) -> Mask:
+        """`where` in one cell of a stack."""
+        if self.area.ndim > 1:
+            raise ValueError(f"{what}: {STACKED.format(len(self.area))}")
+        given = jnp.asarray(
+            self.region(where) if isinstance(where, str) else True if where is None else where
+        )
+        if given.dtype != bool or given.shape not in ((), (self.n,)):
+            raise ValueError(
+                f"{what}: in a stack where= must be bool ({self.n},), known or traced; "
+                f"got {given.dtype} {given.shape}."
+            )
+        return Mask(jnp.broadcast_to(given, (self.n,)) & allowed)
 
     def _replace(self, **fields: Any) -> "Cell":
         out = object.__new__(Cell)
@@ -346,7 +373,7 @@ def _compartment_parents(parent: np.ndarray, n: int) -> np.ndarray:
     return out
 
 
-def _at(leaf: Array, at: Subset, n: int, mechanism: object = None) -> Array:
+def _at(leaf: Array, at: Subset | Mask, n: int, mechanism: object = None) -> Array:
     """A parameter, scalar, `(n,)` or `(k,)`, as a scalar or `(k,)`."""
     if jnp.ndim(leaf) == 0 or (leaf.shape[0] == len(at) != n and leaf.ndim == 1):
         return leaf
@@ -359,7 +386,7 @@ def _at(leaf: Array, at: Subset, n: int, mechanism: object = None) -> Array:
     return at.take(leaf)
 
 
-def _refuse_nan(mechanism: AbstractMechanism, at: Subset) -> None:
+def _refuse_nan(mechanism: AbstractMechanism, at: Subset | Mask) -> None:
     for field in dataclasses.fields(mechanism):
         for leaf in jax.tree.leaves(getattr(mechanism, field.name)):
             if is_concrete(leaf) and jnp.issubdtype(jnp.result_type(leaf), jnp.inexact):
@@ -378,12 +405,11 @@ def _same_kind(a: AbstractMechanism, b: AbstractMechanism) -> bool:
 
 def _merge(old: Inserted, new: Inserted, n: int) -> Inserted:
     """One mechanism over the union; where both sit, the new parameters hold."""
-    if old.at == new.at:
+    if isinstance(old.at, Subset) and old.at == new.at:
         return new
-    union = Subset(np.union1d(old.at.index, new.at.index))
+    union = old.at.union(new.at)
 
     def join(a: Array, b: Array) -> Array:
-        full = jnp.zeros(n, jnp.result_type(a, b))
-        return union.take(new.at.put(old.at.put(full, a), b))
+        return union.take(new.at.put(old.at.spread(a, n), b))
 
     return Inserted(jax.tree.map(join, old.mechanism, new.mechanism), union)

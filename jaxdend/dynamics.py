@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from jaxdend._subset import Subset
-from jaxdend.cable.tree import Tree, TreeMatrix
-from jaxdend.cell import Cell, Inserted
+from jaxdend._subset import Mask, Subset
+from jaxdend.cable.tree import TracedTree, Tree, TreeMatrix
+from jaxdend.cell import STACKED, Cell, Inserted
 from jaxdend.events import EventTable
 from jaxdend.mechanisms.base import AbstractChannel, AbstractPool, Env, exponential_euler
 from jaxdend.mechanisms.ions import IONS, nernst
@@ -50,9 +50,10 @@ class Model(eqx.Module):
     celsius: Array  # () °C
     start: Array  # () ms
     h: Array  # () ms, the time step
-    tree: Tree = eqx.field(static=True)
-    membrane: Subset = eqx.field(static=True)
+    tree: Tree | TracedTree
+    membrane: Subset | Mask  # compartments of area > 0
     n: int = eqx.field(static=True)
+    exposed: bool = eqx.field(static=True)  # whether compartments of area 0 may carry inputs
 
     @property
     def ions(self) -> tuple[str, ...]:
@@ -170,12 +171,10 @@ class Model(eqx.Module):
 
     def complete(self, v: Array, extra: Array, current: Array) -> Array:
         """`v` with its algebraic nodes solved for, at `extra` slope (µS), `current` (nA)."""
-        fixed = np.zeros(len(self.tree.parent), bool)
-        fixed[self.membrane.index] = True
-        if fixed.all():
+        fixed = self.membrane.mask(self.tree.n)
+        if isinstance(fixed, np.ndarray) and fixed.all():
             return v
-        parent = np.maximum(self.tree.parent, 0)
-        free_edge = jnp.where(~fixed & ~fixed[parent], self.edge, 0.0)
+        free_edge = jnp.where(~fixed & ~fixed[self.tree.above], self.edge, 0.0)
         known = jnp.where(fixed, v, 0.0)
         pull = -self.matrix(jnp.zeros_like(v)).mv(known)  # Σ g v over known neighbours
         diagonal = jnp.where(fixed, 1.0, self.axial + extra)
@@ -279,7 +278,7 @@ class Model(eqx.Module):
     def at_nodes(self, t: Array, state: State, envs: tuple[Env, ...], conductances: tuple) -> Array:
         """`state.v` with its algebraic nodes in balance at `t`; point currents there by Newton."""
         zero = jnp.zeros_like(self.area)
-        if not self.inputs or len(self.membrane) == self.n:  # no input can sit on such a node
+        if not self.inputs or not self.exposed:
             return self.complete(state.v, zero, zero)
         g_clamp, drive = self.clamped(t)
         push = self.injected(t, t) + drive
@@ -304,14 +303,14 @@ def build_model(
     `rounded` delivers events at the nearest step, as NEURON does, instead of at their exact time;
     `widths` bounds the events of each input that fall into one step (`None` for all of them).
     """
-    nodes = len(cell.tree.parent)
-    padding = jnp.zeros(nodes - cell.n, cell.area.dtype)
+    if cell.area.ndim > 1:
+        raise ValueError(STACKED.format(len(cell.area)).capitalize())
+    padding = jnp.zeros(cell.tree.n - cell.n, cell.area.dtype)
     area = jnp.concatenate([cell.area, padding])
     ra = jnp.concatenate([cell.ra, padding])
-    parent = np.maximum(cell.tree.parent, 0)
-    joined = cell.tree.parent >= 0
-    resistance = jnp.where(joined, ra * cell.own + ra[parent] * cell.via, 1.0)
-    edge = jnp.where(joined, 1.0 / resistance, 0.0)
+    along = ra * cell.own + ra[cell.tree.above] * cell.via
+    resistance = jnp.where(cell.tree.joined, along, 1.0)
+    edge = jnp.where(cell.tree.joined, 1.0 / resistance, 0.0)
     inputs = tuple(i.prepare() if isinstance(i, AbstractStimulus) else i for i in inputs)
     events = tuple(
         EventTable.of(group, grid, h, rounded, width)
@@ -326,11 +325,12 @@ def build_model(
         area=area,
         capacitance=area * jnp.concatenate([cell.cm, padding]) * 1e-5,
         edge=edge,
-        axial=edge.at[parent].add(edge),
+        axial=edge.at[cell.tree.above].add(edge),
         celsius=cell.celsius,
         start=grid[0],
         h=h,
         tree=cell.tree,
         membrane=cell.membrane,
         n=cell.n,
+        exposed=cell.exposed,
     )

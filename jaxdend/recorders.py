@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike
 
-from jaxdend._subset import Subset, is_concrete
+from jaxdend._subset import Mask, Subset, is_concrete
 from jaxdend.cell import Inserted
 from jaxdend.dynamics import Model, State
 from jaxdend.mechanisms.base import AbstractChannel, AbstractPool, Env
@@ -193,7 +193,7 @@ def _checked(sites: Sites, n: int) -> Array:
     return jnp.asarray(sites)
 
 
-def _rows(at: Subset, sites: Sites, name: str) -> Array:
+def _rows(at: Subset | Mask, sites: Sites, name: str) -> Array:
     """Where `sites` stand among the mechanism's own compartments."""
     if is_concrete(sites):
         missing = np.setdiff1d(np.asarray(sites), at.index)

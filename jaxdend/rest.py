@@ -119,7 +119,8 @@ def _local_solve(model: Model, f: Callable, z: Unknown, r: Unknown) -> Unknown:
         diagonal = where.add_to(diagonal, -to_v * by_v[p] / own)
         r_v = where.add_to(r_v, -to_v * r_c[p] / own)
         pivots.append(own)
-    matrix = model.matrix(diagonal)
+    # compartments that pad a cell of a stack are isolated, have no conductance, and stay
+    matrix = model.matrix(jnp.where(diagonal == 0.0, 1.0, diagonal))
     dv = jax.lax.custom_linear_solve(  # so that it can be transposed, for reverse mode
         matrix.mv, r_v, lambda _, b: matrix.solve(b), symmetric=True
     )

@@ -17,7 +17,7 @@ from jaxdend._checks import (
     outside,
 )
 from jaxdend._errors import SimulationError
-from jaxdend._subset import is_concrete
+from jaxdend._subset import Subset, is_concrete
 from jaxdend.cell import Cell
 from jaxdend.dynamics import Model, State, build_model, vector_field
 from jaxdend.events import widest_step
@@ -321,10 +321,9 @@ def _diagnosis(cell: Cell, traces: Traces, when: float, dt: float) -> str:
             last = before[-1]
             worst = int(np.argmax(np.abs(last + 65.0)))
             site = int(np.asarray(traces.sites)[worst])
-            text += (
-                f"; the last finite voltages reach {last[worst]:.4g} mV at compartment {site} "
-                f"({cell.section_names[cell.section[site]]}, x = {cell.x[site]:.3g})"
-            )
+            text += f"; the last finite voltages reach {last[worst]:.4g} mV at compartment {site}"
+            if isinstance(cell.membrane, Subset):  # a cell of a stack has no names
+                text += f" ({cell.section_names[cell.section[site]]}, x = {cell.x[site]:.3g})"
     return text + (
         ". Likely causes: a conductance, current or time constant of the wrong unit, or "
         f"dt = {dt:g} ms too long for an explicit solver. throw=False returns the traces."

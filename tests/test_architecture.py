@@ -20,7 +20,7 @@ LAYERS = (
     {"units", "_types", "rates", "densities", "_errors", "_subset"},
     {"morphology"},
     {"cable", "mechanisms", "channels"},
-    {"cell", "regions", "stimuli", "synapses"},
+    {"cell", "regions", "stack", "stimuli", "synapses"},
     {
         "_checks",
         "events",

@@ -41,9 +41,8 @@ def multiply(tree: "Tree | TracedTree", diagonal: Array, edge: Array, x: Array) 
 
 def _couple(tree: "Tree | TracedTree", edge: Array, x: Array) -> Array:
     """Sum over neighbours of `edge * x`, for arrays `(N,)`; the edge of a root is ignored."""
-    above = tree.parent.clip(0)
-    edge = jnp.where(tree.parent >= 0, edge, 0)
-    return (edge * x[above]).at[above].add(edge * x)
+    edge = jnp.where(tree.joined, edge, 0)
+    return (edge * x[tree.above]).at[tree.above].add(edge * x)
 
 
 @jax.custom_jvp

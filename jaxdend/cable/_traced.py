@@ -71,6 +71,16 @@ class TracedTree(eqx.Module):
         """Number of nodes, padding included."""
         return self.parent.shape[-1]
 
+    @property
+    def above(self) -> Array:
+        """(N,) node above each node, 0 where there is none."""
+        return jnp.maximum(self.parent, 0)
+
+    @property
+    def joined(self) -> Array:
+        """(N,) whether there is a node above."""
+        return self.parent >= 0
+
     def plan(self, method: str = "auto") -> TracedPlan:
         """The elimination plan: sequential, whatever the method."""
         del method

@@ -73,6 +73,16 @@ class Tree:
         return len(self.parent)
 
     @property
+    def above(self) -> np.ndarray:
+        """(N,) node above each node, 0 where there is none."""
+        return np.maximum(self.parent, 0)
+
+    @property
+    def joined(self) -> np.ndarray:
+        """(N,) whether there is a node above."""
+        return self.parent >= 0
+
+    @property
     def root(self) -> int:
         """The node without a parent."""
         return int(self.parent.argmin())

@@ -109,7 +109,7 @@ class Adaptive(eqx.Module):
                 waiting |= more
             inputs.append(z)
         y = State(y.v, y.mechanisms, inputs)
-        if self.model.inputs and len(self.model.membrane) < self.model.n:
+        if self.model.inputs and self.model.exposed:
             settle = run.edge & ~waiting
             y = jax.lax.cond(settle, lambda y: settled(self.model, y, run.t), lambda y: y, y)
         return y, heads, waiting

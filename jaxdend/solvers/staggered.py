@@ -134,7 +134,7 @@ def staggered_step(
         slope = _floored(model, slope, h / 2 if second_order else h)
     drive = model.injected(mid, mid) if rounded else model.injected(t, t + h)
     source = drive - outward + slope * state.v
-    balanced = not rounded and bool(model.inputs) and len(model.membrane) < model.n
+    balanced = not rounded and bool(model.inputs) and model.exposed
     if not second_order:
         v, used = _implicit(model, state.v, slope, source, h, mid, known), None
     elif model.has_clamp:
