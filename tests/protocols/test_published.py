@@ -1,5 +1,7 @@
 """Protocols on published neurons against numbers measured in NEURON."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -36,32 +38,33 @@ def test_nmda_spikes_on_a_basal_branch(hay):
     """N synchronous synapses 165 µm from the soma: peak, half-width within 2 %, somatic EPSP."""
     site = hay.locate(section="dend[72]", x=0.6)
     state = settle(hay, 200.0, v0=-80.0, solver=EULER)
-    counts = [1, 4, 8, 12, 16, 20, 30, 50]
+    counts = [1, 8, 20, 50]
     curve = nmda_curve(hay, site, counts, v0=state, solver=EULER, t1=160.0)
-    width = np.array([7.2, 8.3, 11.3, 17.4, 31.8, 47.6, 75.8, 111.0])
-    peak = [-62.1, -35.2, -18.8, -12.3, -9.1, -7.3, -4.8, -2.9]
+    width = np.array([7.2, 11.3, 47.6, 111.0])
+    peak = [-62.1, -18.8, -7.3, -2.9]
     np.testing.assert_allclose(curve.local.half_width, width, rtol=0.02)
     np.testing.assert_allclose(curve.local.peak, peak, rtol=0, atol=0.06)
-    soma = [0.20, 0.58, 0.98, 1.38, 1.87, 2.16, 2.44, 2.63]
+    soma = [0.20, 0.98, 2.16, 2.63]
     np.testing.assert_allclose(curve.soma.amplitude, soma, rtol=0, atol=0.006)
     alone = [a[counts.index(20)] for a in (curve.local_ampa.peak, curve.local_ampa.half_width)]
     np.testing.assert_allclose(alone, [-11.2, 9.8], rtol=0, atol=0.06)
-    assert float(curve.soma_ampa.amplitude[5]) == pytest.approx(0.99, abs=0.006)
+    assert float(curve.soma_ampa.amplitude[2]) == pytest.approx(0.99, abs=0.006)
 
 
 @pytest.mark.slow
 def test_input_resistance_and_sag(hay):
     """-0.05 and -0.1 nA for 1 s, 1.5 s after the start, MΩ."""
-    state = settle(hay, 1500.0, v0=-80.0, dt=0.1, solver=EULER)
-    for site, steady, peak in (
-        (0, [40.42, 39.21], [46.92, 46.52]),
-        (DENDRITE, [42.29, 40.89], [51.21, 50.56]),
-    ):
-        found = step_response(
-            hay, site, [-0.05, -0.1], duration=1000.0, v0=state, dt=0.1, solver=EULER
-        )
-        np.testing.assert_allclose(found.steady[:, 0], steady, rtol=0, atol=0.015)
-        np.testing.assert_allclose(found.peak[:, 0], peak, rtol=0, atol=0.015)
+    state = settle(hay, 1500.0, v0=-80.0, dt=0.2, solver=EULER)
+
+    @jax.vmap
+    def at(site):
+        given = {"duration": 1000.0, "v0": state, "dt": 0.1, "solver": EULER}
+        found = step_response(hay, site, [-0.05, -0.1], **given)
+        return found.steady[:, 0], found.peak[:, 0]
+
+    steady, peak = at(jnp.array([0, DENDRITE]))
+    np.testing.assert_allclose(steady, [[40.42, 39.21], [42.29, 40.89]], rtol=0, atol=0.015)
+    np.testing.assert_allclose(peak, [[46.92, 46.52], [51.21, 50.56]], rtol=0, atol=0.015)
 
 
 @pytest.mark.slow
