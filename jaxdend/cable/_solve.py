@@ -5,7 +5,7 @@ vector operation on a contiguous row; operands that are not batched keep a row o
 sequential loops then run over chunks of lanes: XLA compiles a while loop to one native loop only
 if its body touches fewer than 1,024 bytes, and falls back to interpreting it, several times
 slower, beyond. Where the tree itself is batched (`TracedTree`), nodes of different lanes do not
-stand in rows: the trees are worked through one by one.
+stand in rows: the trees are worked through one by one, but for the reduction (`_levels`).
 
 Derivatives never pass through the elimination: `dx = A⁻¹ (db - dA x)` with the factorisation that
 the solution left behind, and its transpose is the same solve since A is symmetric.
@@ -24,12 +24,15 @@ from jax.custom_batching import custom_vmap
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array
 
-from jaxdend.cable import _elimination
+from jaxdend.cable import _elimination, _levels
 from jaxdend.cable._elimination import AnyPlan, Coefficients
+from jaxdend.cable._traced import TracedLevels
 
 if TYPE_CHECKING:
     from jaxdend.cable._traced import TracedTree
     from jaxdend.cable.tree import Tree
+
+Elimination = AnyPlan | TracedLevels
 
 _ROW_BYTES = 32  # widest row for which the bodies of the sequential loops stay native
 
@@ -47,7 +50,7 @@ def _couple(tree: "Tree | TracedTree", edge: Array, x: Array) -> Array:
 
 @jax.custom_jvp
 def solve(
-    tree: "Tree | TracedTree", plan: AnyPlan, diagonal: Array, edge: Array, b: Array
+    tree: "Tree | TracedTree", plan: Elimination, diagonal: Array, edge: Array, b: Array
 ) -> tuple[Array, Coefficients]:
     """Solution and factorisation; the derivative of the factorisation is defined as zero."""
     return _solve(plan, diagonal, edge, b)
@@ -69,7 +72,7 @@ def _solve_jvp(primals: tuple, tangents: tuple) -> tuple:
 
 @jax.custom_vjp
 def solved(
-    tree: "Tree | TracedTree", plan: AnyPlan, diagonal: Array, edge: Array, b: Array, x: Array
+    tree: "Tree | TracedTree", plan: Elimination, diagonal: Array, edge: Array, b: Array, x: Array
 ) -> Array:
     """`x` as the solution of A x = b: its transpose is a solve, itself it costs nothing."""
     del tree, plan, diagonal, edge, b
@@ -91,14 +94,17 @@ def _solved_bwd(residuals: tuple, x_bar: Array) -> tuple:
 solved.defvjp(_solved_fwd, _solved_bwd)
 
 
-def factorise(plan: AnyPlan, diagonal: Array, edge: Array) -> Coefficients:
+def factorise(plan: Elimination, diagonal: Array, edge: Array) -> Coefficients:
     """Factorisation for `resolve`, which supplies all derivatives."""
-    return _factorise(plan, *lax.stop_gradient((diagonal, edge)))
+    fixed = lax.stop_gradient((diagonal, edge))
+    if isinstance(plan, TracedLevels):
+        return _levels.factorise(plan, *fixed)
+    return _factorise_rows(plan, *fixed)
 
 
 def resolve(
     tree: "Tree | TracedTree",
-    plan: AnyPlan,
+    plan: Elimination,
     diagonal: Array,
     edge: Array,
     coefficients: Coefficients,
@@ -108,9 +114,21 @@ def resolve(
     return lax.custom_linear_solve(
         partial(multiply, tree, diagonal, edge),
         b,
-        solve=lambda _, rhs: _substitute(plan, *coefficients, rhs),
+        solve=lambda _, rhs: _substitute(plan, coefficients, rhs),
         symmetric=True,
     )
+
+
+def _solve(plan: Elimination, diagonal: Array, edge: Array, b: Array) -> tuple[Array, Coefficients]:
+    if isinstance(plan, TracedLevels):
+        return _levels.solve(plan, diagonal, edge, b)
+    return _solve_rows(plan, diagonal, edge, b)
+
+
+def _substitute(plan: Elimination, coefficients: Coefficients, b: Array) -> Array:
+    if isinstance(plan, TracedLevels):
+        return _levels.substitute(plan, coefficients, b)
+    return _substitute_rows(plan, *coefficients, b)
 
 
 def _batched(core: Callable) -> Callable:
@@ -196,22 +214,22 @@ def _substitution(plan: AnyPlan, inverse: Array, up: Array, down: Array, b: Arra
     return _elimination.substitute(plan, Coefficients(inverse, up, down), b)
 
 
-_factorise = _batched(_elimination.factorise)
-_substitute = _batched(_substitution)
+_factorise_rows = _batched(_elimination.factorise)
+_substitute_rows = _batched(_substitution)
 _rows_solve = _rows(_elimination.solve)
-_solve = custom_vmap(_elimination.solve)
+_solve_rows = custom_vmap(_elimination.solve)
 
 
-@_solve.def_vmap
+@_solve_rows.def_vmap
 def _solve_rule(size: int, batched: list, plan: AnyPlan, *operands: Array) -> Any:
     """As `_batched`, but one matrix with many right-hand sides is factorised once."""
     by_tree, by_diagonal, by_edge, by_b = (any(jax.tree.leaves(each)) for each in batched)
     if by_tree:
-        out = _one_by_one(_solve, batched, (plan, *operands))
+        out = _one_by_one(_solve_rows, batched, (plan, *operands))
     elif by_diagonal or by_edge:
         out = _rows_solve(plan, *_as_rows([by_diagonal, by_edge, by_b], operands))
     else:
-        coefficients = factorise(plan, *operands[:2])
-        x = jax.vmap(partial(_substitute, plan, *coefficients))(operands[2])
+        coefficients = _factorise_rows(plan, *operands[:2])
+        x = jax.vmap(partial(_substitute_rows, plan, *coefficients))(operands[2])
         return (x, coefficients), (True, jax.tree.map(lambda _: False, coefficients))
     return out, jax.tree.map(lambda _: True, out)

@@ -31,15 +31,26 @@ class TracedPlan(NamedTuple):
         return ()
 
 
+class TracedLevels(NamedTuple):
+    """A tree cyclic reduction, as `Plan` with all levels, by node and not by position."""
+
+    edge: Array  # (N,) entry of the user's edge array that leads up from each node
+    above: Array  # (N,) node above each one when its turn comes; any node for the last
+    below: Array  # (N,) its child then; N where there is none
+    level: Array  # (N,) its turn; N for the last one and for padding, which have none
+    count: Array  # () number of levels
+
+
 class TracedTree(eqx.Module):
     """The topology of a tree whose arrays are leaves, padded with isolated nodes.
 
-    Made by `TracedTree.of`; takes the place of `Tree` in `TreeMatrix`. Wherever an index may differ
-    between trees of a batch, the solve works through them one by one.
+    Made by `TracedTree.of`; takes the place of `Tree` in `TreeMatrix`. By the sequential method the
+    trees of a batch are solved one by one, by the reduction together.
     """
 
     parent: Int[Array, " N"]  # (N,) node above each node; -1 for the root and for padding
     sequential: TracedPlan  # (N,) each
+    reduction: TracedLevels  # (N,) each
 
     @classmethod
     def of(cls, tree: "Tree", nodes: int) -> "TracedTree":
@@ -64,7 +75,22 @@ class TracedTree(eqx.Module):
             tail=padded(plan.tail),
             last=jnp.asarray(plan.last, jnp.int32),
         )
-        return cls(padded(tree.parent, -1), sequential)
+        reduction = tree.plan("reduction")
+        above, below = np.zeros(tree.n, int), np.full(tree.n, nodes)
+        turn, start = np.full(tree.n, nodes), 0
+        for i, level in enumerate(reduction.levels):
+            now, left = np.split(reduction.order[start:], [level.m])
+            turn[now], above[now] = i, left[level.parent]
+            below[now[level.leaves :]] = left[level.child]
+            start += level.m
+        levels = TracedLevels(
+            edge=padded(reduction.edge[reduction.position]),
+            above=padded(above),
+            below=padded(below, nodes),
+            level=padded(turn, nodes),
+            count=jnp.asarray(len(reduction.levels), jnp.int32),
+        )
+        return cls(padded(tree.parent, -1), sequential, levels)
 
     @property
     def n(self) -> int:
@@ -81,7 +107,6 @@ class TracedTree(eqx.Module):
         """(N,) whether there is a node above."""
         return self.parent >= 0
 
-    def plan(self, method: str = "auto") -> TracedPlan:
-        """The elimination plan: sequential, whatever the method."""
-        del method
-        return self.sequential
+    def plan(self, method: str) -> TracedPlan | TracedLevels:
+        """The elimination plan of a method, "sequential" or "reduction"."""
+        return self.reduction if method == "reduction" else self.sequential

@@ -162,7 +162,7 @@ class TreeMatrix(eqx.Module):
         Raises:
             ValueError: a shape that is not `(N,)`, or an unknown method.
         """
-        return _solve.solve(self.tree, self.tree.plan(method), *self._checked(b))[0]
+        return _solve.solve(self.tree, self._plan(method), *self._checked(b))[0]
 
     def solved(self, b: Array, x: Array) -> Array:
         """`x`, already known to solve A x = b, with the reverse mode derivatives of `solve`.
@@ -171,7 +171,7 @@ class TreeMatrix(eqx.Module):
             ValueError: a shape that is not `(N,)`.
         """
         diagonal, edge, b = self._checked(b)
-        return _solve.solved(self.tree, self.tree.plan(), diagonal, edge, b, x)
+        return _solve.solved(self.tree, self._plan("auto"), diagonal, edge, b, x)
 
     def factor(self, method: Method = "auto") -> "TreeFactor":
         """Factorises once for several right-hand sides that are not known together.
@@ -184,6 +184,9 @@ class TreeMatrix(eqx.Module):
         return TreeFactor(
             self, _solve.factorise(self.tree.plan(resolved), diagonal, edge), resolved
         )
+
+    def _plan(self, method: Method) -> _solve.Elimination:
+        return self.tree.plan(resolve_method(method))
 
     def _checked(self, x: Array) -> tuple[Array, Array, Array]:
         """Diagonal, edge and x as arrays of one floating type, their shapes checked."""

@@ -45,6 +45,14 @@ def factored(d, e, b, tree):
     return TreeMatrix(d, e, tree).factor().solve(b)
 
 
+def reduced(d, e, b, tree):
+    return TreeMatrix(d, e, tree).solve(b, "reduction")
+
+
+def reduced_factor(d, e, b, tree):
+    return TreeMatrix(d, e, tree).factor("reduction").solve(b)
+
+
 def dense(d, e, b, tree):
     return jnp.linalg.solve(TreeMatrix(d, e, tree).to_dense(), b)
 
@@ -54,7 +62,7 @@ def trees():
     return stacked()
 
 
-@pytest.mark.parametrize("solve", [traced, factored])
+@pytest.mark.parametrize("solve", [traced, factored, reduced, reduced_factor])
 def test_a_batch_of_trees_equals_each_of_them(trees, solve):
     d, e, b = system()
     x = jax.jit(jax.vmap(solve))(d, e, b, trees)
@@ -77,7 +85,7 @@ def test_vmap_over_trees_and_each_operand(trees, batched):
     np.testing.assert_allclose(x, jax.vmap(dense, (*axes, 0))(*operands, trees), rtol=1e-9)
 
 
-@pytest.mark.parametrize("solve", [traced, factored])
+@pytest.mark.parametrize("solve", [traced, reduced])
 @pytest.mark.parametrize("inside", [True, False])
 def test_trees_and_inputs_in_nested_batches(trees, solve, inside):
     d, e, b = system()
@@ -94,7 +102,7 @@ def test_trees_and_inputs_in_nested_batches(trees, solve, inside):
     np.testing.assert_allclose(x, expected, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("solve", [traced, factored])
+@pytest.mark.parametrize("solve", [traced, factored, reduced])
 def test_derivatives_match_those_of_the_dense_matrix(trees, solve):
     operands = system()
 
