@@ -6,18 +6,19 @@ import numpy as np
 
 from benchmarks.common import Contest, crossings, median
 from benchmarks.models import Neuron, hh_neuron
-from benchmarks.timing import ratio
+from benchmarks.timing import Ratio, ratio
 from benchmarks.workers import Pool
 
 FINE = 1e-3  # ms, step of the reference
 STEPS = (0.1, 0.05, 0.025, 0.0125, 0.00625, 0.003125, 0.0015625)  # ms
-LOOSE = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 1e-5, 1e-6)  # tolerances
+LOOSE = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 1e-5, 1e-6)  # absolute tolerances of CVODE
+WANTED = (2e-2, 5e-3, 2e-3, 5e-4, 2e-4, 5e-5, 1e-5)  # ms, tolerances of jaxdend
+DEFAULT = "jaxdend CN 0.025"
 GRID = 0.025  # ms, where adaptive solvers of jaxdend report
 TARGETS = (1e-2, 1e-3)  # ms of spike-time error
 # what is compared at which error: of the peer's family to ours
 PAIRS = {
-    0.01: (("jaxley BE", "jaxdend CN"), ("neuron BE", "jaxdend CN"), ("jaxley CN", "jaxdend CN"),
-           ("neuron CN", "jaxdend CN")),
+    0.01: (("jaxley CN", "jaxdend CN"), ("neuron CN", "jaxdend CN")),
     0.001: (("neuron CVODE", "jaxdend Rodas4P"), ("neuron CVODE", "jaxdend Rodas5P"),
             ("jaxley CN", "jaxdend CN")),
 }  # fmt: skip
@@ -28,8 +29,8 @@ def cases(quick: bool) -> dict[str, tuple[Neuron, float]]:
     if quick:
         return {"30 compartments, 20 ms": (hh_neuron(30), 20.0)}
     return {
-        "200 compartments, 60 ms": (hh_neuron(200), 60.0),
-        "1,000 compartments, 60 ms": (hh_neuron(1000), 60.0),
+        "200 compartments, 60 ms": (hh_neuron(200, duration=15.0), 60.0),
+        "1,000 compartments, 60 ms": (hh_neuron(1000, duration=15.0), 60.0),
         "200 compartments, 1 s, one spike": (hh_neuron(200, onset=500.0, duration=2.0), 1000.0),
     }
 
@@ -80,7 +81,8 @@ def one(args: argparse.Namespace, pool: Pool, name: str, model: Neuron, t1: floa
         "reference_against_cvode_ms": check,
         "points": points,
         "seconds_at_error": reached,
-        "ratios": {
+        "ratios": defaults(points, reached[0.01])
+        | {
             f"{a} / {b} at {target:g} ms": ratio(reached[target][a], reached[target][b])
             for target, pairs in PAIRS.items()
             for a, b in pairs
@@ -89,6 +91,18 @@ def one(args: argparse.Namespace, pool: Pool, name: str, model: Neuron, t1: floa
     }
     show(row)
     return row
+
+
+def defaults(points: dict[str, dict], reached: dict[str, list[float]]) -> dict[str, Ratio]:
+    """Peers' default scheme, at the step that reaches 0.01 ms, to jaxdend's default settings."""
+    ours = points.get(DEFAULT)
+    if ours is None or not ours["spike_error_ms"] <= 0.01:
+        return {}
+    return {
+        f"{peer} BE at 0.01 ms / jaxdend's default": ratio(reached[f"{peer} BE"], ours["seconds"])
+        for peer in ("jaxley", "neuron")
+        if reached.get(f"{peer} BE")
+    }
 
 
 def settings(t1: float, quick: bool) -> list[tuple[str, str, float, dict]]:
@@ -104,9 +118,9 @@ def settings(t1: float, quick: bool) -> list[tuple[str, str, float, dict]]:
                 out.append((family, f"{family} {dt:g}", dt, case))
     grid = {"dt": GRID, "steps": round(t1 / GRID), "tables": 0}
     for solver in ("Rodas4P", "Rodas5P"):
-        for rtol in loose:
-            case = grid | {"solver": solver, "rtol": rtol}
-            out.append((f"jaxdend {solver}", f"jaxdend {solver} {rtol:g}", rtol, case))
+        for wanted in WANTED[1:5:2] if quick else WANTED:
+            case = grid | {"solver": solver, "tolerance": wanted}
+            out.append((f"jaxdend {solver}", f"jaxdend {solver} {wanted:g}", wanted, case))
     for atol in loose:
         case = grid | {"solver": "cvode", "atol": atol}
         out.append(("neuron CVODE", f"neuron CVODE {atol:g}", atol, case))

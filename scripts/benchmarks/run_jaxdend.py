@@ -13,6 +13,7 @@ from jax import Array
 import jaxdend as jd
 from benchmarks.jax_case import Prepared, loss_of, measured, parameters
 from benchmarks.models import RA, REVERSALS, Neuron, load
+from jaxdend import solvers
 from jaxdend.cable.compartments import discretise
 from jaxdend.channels import CHANNELS
 from jaxdend.morphology import Branch, assemble
@@ -53,18 +54,18 @@ def _compact(values: np.ndarray) -> float | np.ndarray:
     return float(values[0]) if np.all(values == values[0]) else values
 
 
-def solver_of(case: dict[str, Any], rtol: Array | None) -> Any:
+def solver_of(case: dict[str, Any], tolerance: Array | None) -> Any:
     """The solver by name; an adaptive one takes the tolerance, an argument of the program."""
     name = case.get("solver", "be")
     if name in ("be", "cn"):
         return jd.BackwardEuler() if name == "be" else jd.CrankNicolson()
-    if not hasattr(jd, name):
+    if not hasattr(solvers, name):
         raise ValueError(f"this jaxdend has no {name}")
-    return getattr(jd, name)(rtol=rtol)
+    return getattr(solvers, name)(tolerance=tolerance)
 
 
 def simulation(neuron: Neuron, case: dict[str, Any]) -> Callable[..., Array]:
-    """`f(x, rtol) -> (steps + 1,)` mV at the soma; `x`, scalar or one a compartment."""
+    """`f(x, tolerance) -> (steps + 1,)` mV at the soma; `x`, scalar or one a compartment."""
     cell = full_cell(neuron)
     mechanism, field = neuron.parameter.split(".")
     place = cell.mechanisms[mechanism]
@@ -75,11 +76,11 @@ def simulation(neuron: Neuron, case: dict[str, Any]) -> Callable[..., Array]:
     inputs = [stimulus, *synapses(neuron, case)]
     t1 = case["steps"] * case["dt"]
 
-    def run(x: Array, rtol: Array | None = None) -> Array:
+    def run(x: Array, tolerance: Array | None = None) -> Array:
         changed = cell.insert(_with(place.mechanism, field, x), where=place.at.index)
         traces = jd.simulate(
             changed, inputs, t1=t1, dt=case["dt"], record=[0], v0=neuron.v0,
-            solver=solver_of(case, rtol), **keywords,
+            solver=solver_of(case, tolerance), **keywords,
         )  # fmt: skip
         return traces.v[:, 0]
 
@@ -135,7 +136,7 @@ def prepare(case: dict[str, Any]) -> Prepared:
         function = batch(run)
     else:
         function = jax.jit(run)
-    extra = (jnp.asarray(case["rtol"], float),) if "rtol" in case else ()
+    extra = (jnp.asarray(case["tolerance"], float),) if "tolerance" in case else ()
     prepared = measured(function, (x, *extra), neuron, case)
     if case.get("depth"):
         prepared.info["depth"] = bare_cell(neuron).tree.depth
