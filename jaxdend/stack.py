@@ -34,9 +34,10 @@ def stack(cells: Sequence[Cell], *, nodes: int | None = None) -> Cell:
     v = jax.jit(jax.vmap(respond))(cells, sites)  # (3, t) mV
     ```
 
-    Each traces what it would alone. Another stack of as many cells and `nodes` runs in the program
-    that is compiled already, given the same mechanisms, their parameters numbers or arrays as here,
-    and compartments of area 0 in both stacks or in none.
+    Each traces what it would alone (under an adaptive solver: within its tolerance). Another stack
+    of as many cells and `nodes` runs in the program that is compiled already, given the same
+    mechanisms, their parameters numbers or arrays as here, and compartments of area 0 in both
+    stacks or in none.
 
     **Arguments:** `cells`; `nodes`, the size to pad to, at least that of the largest cell
     (`cell.tree.n`, which counts branch points; the default).
