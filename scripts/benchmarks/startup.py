@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from benchmarks.common import against, median
@@ -35,8 +36,7 @@ def run(args: argparse.Namespace, pool: Pool) -> list[dict]:
                 continue
             stages[name] = []
             place = cache / simulator if name != simulator else None
-            runs[name] = lambda s=simulator, n=name, c=place: fresh(args, s, swc, c, stages[n],
-                                                                    pool.cores)  # fmt: skip
+            runs[name] = partial(fresh, args, simulator, swc, place, stages[name], pool)
     seconds = interleaved(runs, args.repeats, warm=0 if args.quick else 1)
     kept = {name: every[-args.repeats :] for name, every in stages.items()}
     pairs = {f"{name} / jaxdend": (name, "jaxdend") for name in seconds if name != "jaxdend"}
@@ -66,7 +66,7 @@ def example() -> Path:
 
 def fresh(
     args: argparse.Namespace, simulator: str, swc: Path, cache: Path | None, stages: list[dict],
-    cores: tuple[int, ...],
+    pool: Pool,
 ) -> float:  # fmt: skip
     """Seconds from starting a process to its first trace; its stages are appended."""
     environment = os.environ | {
@@ -78,11 +78,11 @@ def fresh(
     if cache is not None:
         environment["JAX_COMPILATION_CACHE_DIR"] = str(cache)
         environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-    words = [simulator, str(swc), str(args.ncomp), ",".join(map(str, cores))]
+    words = [simulator, str(swc.resolve()), str(args.ncomp), ",".join(map(str, pool.cores))]
     start = time.time()
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.startup_child", *words],
-        env=environment, capture_output=True, text=True, check=False,
+        env=environment, cwd=pool.scratch, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
         raise RuntimeError(f"{simulator}: {done.stderr[-1500:]}")

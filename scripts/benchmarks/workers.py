@@ -38,6 +38,7 @@ class Worker:
             "JAX_COMPILATION_CACHE_DIR": str(
                 CACHE
             ),  # Jaxley compiles hundreds of programs to build
+            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # workers share a GPU
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         }
         command = [sys.executable, "-m", "benchmarks.worker", simulator, ",".join(map(str, cores))]
