@@ -141,9 +141,13 @@ class Adaptive(eqx.Module):
             when = self.ts[jnp.minimum(at, rows - 1)]
             here = due(at)
             place = jnp.where(here, at, rows)
-            out = jax.tree.map(
-                lambda new, all_: all_.at[place].set(new, mode="drop"), jax.vmap(one)(when), out
-            )
+
+            def put(new: Array, all_: Any) -> Any:
+                # what is dropped has NaN for its cotangent: keep it from the interpolation
+                shown = here.reshape(-1, *[1] * (new.ndim - 1))
+                return all_.at[place].set(jnp.where(shown, new, 0), mode="drop")
+
+            out = jax.tree.map(put, jax.vmap(one)(when), out)
             return row + jnp.sum(here), out
 
         return eqxi.while_loop(

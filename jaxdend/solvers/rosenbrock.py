@@ -14,6 +14,8 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
 from jaxdend._types import as_leaf
@@ -136,29 +138,40 @@ def rosenbrock_step(
     """
     clock = _Clock(model, y, t, h, carried)
     x = State(y.v, y.mechanisms, _receptors(model, y.inputs, [None] * len(y.inputs)))
-    now = clock.at(0.0)
-    _, currents = _balance(model, x, now, clock.conductances(0.0))
-    local = linearise(model, x, now, clock.conductances(0.0), currents, 1.0 / (tableau.gamma * h))
+    now, g = clock.at(0.0), clock.conductances(0.0)
+    right, currents = _balance(model, x, now, g)
+    local = linearise(model, x, now, g, currents, 1.0 / (tableau.gamma * h))
     slant = _explicit_slope(model, x, clock)
-    stages = tableau.stages
-    u: list[State] = []
-    for i in range(stages):
-        here = _combined(tableau.a[i, :i], u, x)
-        alpha = tableau.alpha[i]
-        right, _ = _balance(model, here, clock.at(alpha), clock.conductances(alpha))
-        if i:
-            past = _combined(tableau.c[i, :i], u)
-            past = jax.tree.map(lambda a: a / h, past)
-            past = State(past.v * model.capacitance, past.mechanisms, past.inputs)
-            right = jax.tree.map(jnp.add, right, past)
+    flat, back = ravel_pytree(x)
+    ones = jax.tree.map(jnp.ones_like, x)
+    mass, _ = ravel_pytree(State(model.capacitance, ones.mechanisms, ones.inputs))
+
+    def solved(right: State, slanted: Array | float) -> Array:
         if slant is not None:
-            right = eqx.tree_at(lambda r: r.v, right, right.v + tableau.slant[i] * h * slant)
-        u.append(local.solve(model, right))
-    x1 = _combined([*tableau.a[-1, :-1], 1.0], u, x)
-    error = u[-1]
-    dense = tuple(_combined(d, u) for d in tableau.dense)
+            right = State(right.v + slanted * h * slant, right.mechanisms, right.inputs)
+        return ravel_pytree(local.solve(model, right))[0]
+
+    def stage(u: Array, row: tuple) -> tuple[Array, None]:
+        i, a, c, alpha, slanted = row
+        right, _ = _balance(model, back(flat + a @ u), clock.at(alpha), clock.conductances(alpha))
+        right = jax.tree.map(jnp.add, right, back((c / h) @ u * mass))
+        return u.at[i].set(solved(right, slanted)), None
+
+    def numbers(values: np.ndarray) -> Array:
+        return jnp.asarray(values, flat.dtype)
+
+    u = (
+        jnp.zeros((tableau.stages, flat.size), flat.dtype)
+        .at[0]
+        .set(solved(right, tableau.slant[0]))
+    )
+    rows = (tableau.a, tableau.c, tableau.alpha, tableau.slant)
+    rows = (jnp.arange(1, tableau.stages), *(numbers(r[1:]) for r in rows))
+    u, _ = jax.lax.scan(stage, u, rows)
+    x1 = back(flat + numbers(tableau.a[-1]) @ u + u[-1])
+    dense = tuple(back(numbers(d) @ u) for d in tableau.dense)
     y1 = State(x1.v, x1.mechanisms, _receptors(model, x1.inputs, clock.traces(h)))
-    return y1, error, dense
+    return y1, back(u[-1]), dense
 
 
 def _between(theta: Array, a: Array, b: Array, *dense: Array) -> Array:
@@ -304,17 +317,3 @@ def _explicit_slope(model: Model, x: State, clock: _Clock) -> Array | None:
 
     start = jnp.zeros_like(clock.h) + 2 * clock.margin  # where `clock.at` does move with time
     return jax.jvp(net, (start,), (jnp.ones_like(start),))[1]
-
-
-def _combined(weights: Any, stages: list[State], base: State | None = None) -> State:
-    """`base + Σ_i weights[i] stages[i]`."""
-    terms = [(float(w), u) for w, u in zip(weights, stages, strict=True) if w]
-    first = [] if base is None else [base]
-
-    def one(*leaves: Array) -> Array:
-        total = leaves[0] if base is not None else terms[0][0] * leaves[0]
-        for (w, _), leaf in zip(terms[1 - len(first) :], leaves[1:], strict=True):
-            total = total + w * leaf
-        return total
-
-    return jax.tree.map(one, *first, *(u for _, u in terms))
