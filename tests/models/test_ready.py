@@ -23,44 +23,19 @@ def end_of_trunk(cell) -> int:
     return int(trunk[np.argmax(cell.distance[trunk])])
 
 
-def rows(batch) -> list:
-    """The runs of a batch one by one."""
-    return [jax.tree.map(lambda a, i=i: a[i], batch) for i in range(len(batch.ts))]
-
-
-def pairings(cell, pulse: list[float], epsp: list[float]) -> list:
-    """Runs with a somatic pulse and a dendritic current of these sizes (nA)."""
+def run(cell, pulse: float, epsp: float):
     site = end_of_trunk(cell)
     s = np.arange(0.0, 60.0, 0.05)
     current = np.exp(-s / 5) - np.exp(-s / 0.5)
-    current /= current.max()
-
-    @jax.vmap
-    def run(pulse, epsp):
-        inputs = [Step(0, 55.0, 5.0, pulse), Waveform(site, 60 + s, epsp * current)]
-        return simulate(cell, inputs, t1=120.0, dt=0.05, record=[0, site], v0=-80.0)
-
-    return rows(run(jnp.array(pulse), jnp.array(epsp)))
-
-
-def widths(cell, site, at, weight, ampa: list[float], nmda: list[float], t1: float) -> np.ndarray:
-    """How long `site` stays above half way, ms, after so many synapses of `weight` at 40 ms."""
-    times = np.full((len(at), 1), 40.0)
-
-    @jax.vmap
-    def width(ampa, nmda):
-        inputs = [AMPA(at, weight * ampa, times), NMDA(at, weight * nmda, times)]
-        v = simulate(cell, inputs, t1=t1, dt=0.05, record=[site], v0=-80.0).v[800:, 0]
-        return jnp.sum(v > (v[0] + v.max()) / 2) * 0.05
-
-    return np.asarray(width(jnp.array(ampa), jnp.array(nmda)))
+    inputs = [Step(0, 55.0, 5.0, pulse), Waveform(site, 60 + s, epsp * current / current.max())]
+    return simulate(cell, inputs, t1=120.0, dt=0.05, record=[0, site], v0=-80.0)
 
 
 def test_coincidence_makes_a_calcium_spike(cell):
     def plateau(traces) -> float:
         return float(jnp.sum(traces.v[1000:, 1] > -40) * 0.05)
 
-    back, apical, both = pairings(cell, [1.9, 0.0, 1.9], [0.0, 1.0, 1.0])
+    back, apical, both = run(cell, 1.9, 0.0), run(cell, 0.0, 1.0), run(cell, 1.9, 1.0)
     assert len(spike_times(back, -10.0)) == 1
     assert len(spike_times(apical, -10.0)) == 0
     assert len(spike_times(both, -10.0)) >= 2
@@ -72,10 +47,16 @@ def test_coincidence_makes_a_calcium_spike(cell):
 def test_nmda_spike_on_a_basal_branch(cell):
     basal = np.flatnonzero(cell.region("basal"))
     site = int(basal[np.argmax(cell.distance[basal])])
-    few, many, fast = widths(cell, site, [site], 4e-4, [2, 40, 40], [2, 40, 0], 150.0)
-    assert few < 10.0
-    assert many > 25.0
-    assert fast < 20.0
+
+    def width(ampa: float, nmda: float) -> float:
+        """How long the branch stays above half way, ms, after this many synapses."""
+        inputs = [AMPA(site, 4e-4 * ampa, [40.0]), NMDA(site, 4e-4 * nmda, [40.0])]
+        v = simulate(cell, inputs, t1=150.0, dt=0.05, record=[site], v0=-80.0).v[800:, 0]
+        return float(jnp.sum(v > (v[0] + v.max()) / 2) * 0.05)
+
+    assert width(2, 2) < 10.0
+    assert width(40, 40) > 25.0
+    assert width(40, 0) < 20.0
 
 
 @pytest.mark.parametrize("region", ["basal", "tuft"])
@@ -84,10 +65,16 @@ def test_nmda_spike_lasts_50_to_150_ms(cell, region):
     index = np.flatnonzero(cell.region(region))
     site = index[np.argmax(cell.distance[index])]
     branch = np.flatnonzero(cell.section == cell.section[site])
-    weight = 40 * 4e-4 / len(branch)
-    spike, fast = widths(cell, site, branch, weight, [1.0, 1.0], [2.5, 0.0], 200.0)
-    assert 50.0 < spike < 150.0
-    assert fast < 15.0
+    at = np.full((len(branch), 1), 40.0)
+
+    def width(nmda: float) -> float:
+        weight = 40 * 4e-4 / len(branch)
+        inputs = [AMPA(branch, weight, at), NMDA(branch, nmda * weight, at)]
+        v = simulate(cell, inputs, t1=200.0, dt=0.05, record=[site], v0=-80.0).v[800:, 0]
+        return float(jnp.sum(v > (v[0] + v.max()) / 2) * 0.05)
+
+    assert 50.0 < width(2.5) < 150.0
+    assert width(0.0) < 15.0
 
 
 @pytest.mark.slow

@@ -25,16 +25,11 @@ def dcaaps(cell) -> list[int]:
     return [int(i) for i in cell.mechanisms["DCaAP"].at.index]
 
 
-def rows(batch) -> list:
-    """The runs of a batch one by one."""
-    return [jax.tree.map(lambda a, i=i: a[i], batch) for i in range(len(batch.ts))]
-
-
-def human_step(cell, site: int, amplitude: float, duration: float = 260.0, t1: float = 280.0):
+def human_step(cell, site: int, amplitude: float, duration: float = 260.0):
     """Traces of the soma, the coupled and the uncoupled site."""
     step = Step(site, 20.0, duration, amplitude)
     record = [0, *dcaaps(cell)]
-    return simulate(cell, step, t1=t1, dt=0.05, record=record, v0=-74.0)
+    return simulate(cell, step, t1=280.0, dt=0.05, record=record, v0=-74.0)
 
 
 def test_human_neuron_has_two_dcaaps(human):
@@ -46,7 +41,7 @@ def test_human_neuron_has_two_dcaaps(human):
 
 
 def test_human_soma_fires_once_and_triggers_no_dcaap(human):
-    traces = human_step(human, 0, 3.0, 3.0, t1=100.0)
+    traces = human_step(human, 0, 3.0, 3.0)
     assert len(spike_times(traces, -10.0)) == 1
     assert float(traces.v[:, 1:].max()) < -36.0
 
@@ -54,16 +49,15 @@ def test_human_soma_fires_once_and_triggers_no_dcaap(human):
 def test_dcaap_shrinks_with_the_strength_of_its_input(human):
     """The second of a step, 200 ms after the first, above the voltage before it."""
 
-    def second(traces) -> tuple[float, float]:
+    def second(amplitude: float) -> tuple[float, float]:
+        traces = human_step(human, dcaaps(human)[1], amplitude)
         v = np.asarray(traces.v)
         first = int(np.argmax(v[:, 2] > -36.0))
         before = first + 3990
         assert len(spike_times(traces, -10.0)) == 0
         return v[:3900, 2].max(), v[before:, 2].max() - v[before, 2]
 
-    site = dcaaps(human)[1]
-    batch = jax.vmap(lambda x: human_step(human, site, x))(jnp.array([0.18, 0.22, 0.28]))
-    full, amplitudes = zip(*map(second, rows(batch)), strict=True)
+    full, amplitudes = zip(*(second(x) for x in (0.18, 0.22, 0.28)), strict=True)
     assert min(full) > 15.0  # the first is always full
     assert amplitudes[0] > 20.0
     assert amplitudes[0] > amplitudes[1] + 5 > amplitudes[2] + 10
@@ -72,7 +66,7 @@ def test_dcaap_shrinks_with_the_strength_of_its_input(human):
 def test_coupled_dcaap_fires_the_soma(human):
     at = dcaaps(human)
     silent = human.insert(DCaAP(w=0.0), np.array(at))
-    with_it, without = (human_step(cell, at[0], 0.3, t1=200.0) for cell in (human, silent))
+    with_it, without = (human_step(cell, at[0], 0.3) for cell in (human, silent))
     assert float(with_it.v[:, 1].max()) > float(without.v[:, 1].max()) + 40
     assert 1 <= len(spike_times(with_it, -10.0)) <= 2
     assert len(spike_times(without, -10.0)) == 0
@@ -136,39 +130,35 @@ def test_sodium_spikelet_and_nmda_spike_on_a_ca1_oblique(pyramid):
     branch = np.flatnonzero(pyramid.section == pyramid.section[site])
     k = len(branch)
 
-    @jax.vmap
-    def run(ampa, nmda):
+    def run(ampa: float, nmda: float) -> np.ndarray:
         at = np.full((k, 1), 5.0)
-        share = jnp.where(nmda == 0, jnp.where(branch == site, 1.0, 0.0), 1 / k)
+        share = np.where(branch == site, 1.0, 0.0) if nmda == 0 else np.full(k, 1 / k)
         inputs = [AMPA(branch, 5e-4 * ampa * share, at), NMDA(branch, 1.25e-3 * nmda * share, at)]
-        return ca1_run(pyramid, inputs, [site, 0], 150.0).v
+        return np.asarray(ca1_run(pyramid, inputs, [site, 0], 150.0).v)
 
-    batch = run(jnp.array([3.0, 6.0, 40.0, 40.0]), jnp.array([0.0, 0.0, 40.0, 0.0]))
-    epsp, spikelet, plateau, fast = np.asarray(batch)
+    epsp, spikelet, plateau = run(3, 0), run(6, 0), run(40, 40)
     assert half_width(epsp[:, 0]) > 3.0
     assert epsp[:, 0].max() < -40.0
     assert 0.7 < half_width(spikelet[:, 0]) < 2.0
     assert spikelet[:, 0].max() > -20.0
     assert spikelet[:, 1].max() < -60.0  # the soma hardly sees it
     assert 50.0 < half_width(plateau[:, 0]) < 150.0
-    assert half_width(fast[:, 0]) < 15.0
+    assert half_width(run(40, 0)[:, 0]) < 15.0
 
 
 def test_calcium_plateau_in_the_ca1_tuft(pyramid):
     site = at_distance(pyramid, "tuft", 0.0)
 
-    @jax.vmap
-    def run(amplitude, calcium):
+    def above(cell, amplitude: float) -> tuple[float, int]:
         epsp = DualExponential(site, 5.0, amplitude, 1.0, 10.0)
-        return ca1_run(scaled(pyramid, "CaPoirazi", calcium), epsp, [0, site], 100.0)
+        traces = ca1_run(cell, epsp, [0, site], 100.0)
+        return float((traces.v[:, 1] > -40).sum() * 0.05), len(spike_times(traces, -10.0))
 
-    batch = rows(run(jnp.array([0.3, 1.2, 1.2]), jnp.array([1.0, 1.0, 0.0])))
-    small, plateau, without = (float((one.v[:, 1] > -40).sum() * 0.05) for one in batch)
-    spikes = [len(spike_times(one, -10.0)) for one in batch]
-    assert (small, spikes[0]) == (0.0, 0)
+    assert above(pyramid, 0.3) == (0.0, 0)
+    plateau, spikes = above(pyramid, 1.2)
     assert 30.0 < plateau < 90.0
-    assert spikes[1] >= 2
-    assert without < 15.0
+    assert spikes >= 2
+    assert above(scaled(pyramid, "CaPoirazi", 0.0), 1.2)[0] < 15.0
 
 
 @pytest.mark.slow
