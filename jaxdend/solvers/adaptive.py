@@ -72,18 +72,26 @@ class Adaptive(eqx.Module):
         reached = run.h >= left
         h = jnp.where(reached, left, jnp.where(2 * run.h > left, 0.5 * left, run.h))
         t1 = jnp.where(reached, stop, run.t + h)
-        y1, error, dense = rosenbrock_step(tableau, model, y, run.t, h, carried=True)
+        given, taken = (eqx.filter(model, eqx.is_inexact_array), y, run.t, h), None
+        if self.kind == "checkpointed":
+            given, taken = _gate(given)
+        numbers, y0, t0, length = given
+        trial = eqx.combine(numbers, model)
+        y1, error, dense = rosenbrock_step(tableau, trial, y0, t0, length, carried=True)
         size = jax.lax.stop_gradient(error_norm(model, y, y1, error, h, self.solver.tolerance))
         fine = (size <= 1.0) & ~waiting
         next_h = _next_step(size, run.last, h, run.h, tableau.order)
         row, out = self._write(run, fine, t1, h, y, y1, dense)
+        y_next = jax.tree.map(lambda new, old: jnp.where(fine, new, old), y1, y)
+        if taken is not None:
+            y_next = State(_open(y_next.v, taken, fine), y_next.mechanisms, y_next.inputs)
         tiny = 8 * jnp.finfo(h.dtype).eps * jnp.maximum(jnp.abs(run.t), 1e-3)
         result = jnp.where(fine & ~(_extent(y1) <= _LIMIT), BLOWN, DONE)
         result = jnp.where(~fine & ~waiting & (next_h < tiny), STUCK, result)
         return _Run(
             t=jnp.where(fine, t1, run.t),
             h=jax.lax.stop_gradient(jnp.where(waiting, run.h, next_h)),
-            y=jax.tree.map(lambda new, old: jnp.where(fine, new, old), y1, y),
+            y=y_next,
             last=jnp.where(fine, jnp.maximum(size, 1e-4), run.last),
             heads=heads,
             edge=jnp.where(waiting, run.edge, fine & reached),
@@ -250,6 +258,36 @@ def explain(result: int, when: float, max_steps: int | None) -> str:
         f"simulate: the adaptive solver's step became too small at t = {when:g} ms: the state "
         "stopped being finite, or the tolerance is too tight for this precision."
     )
+
+
+@jax.custom_vjp
+def _gate(x: Any) -> tuple[Any, Array]:
+    """`x`, and a handle by which `_open` lets its gradient through.
+
+    A step that is refused may hold infinities, and zero times their slopes is NaN.
+    """
+    return x, jnp.zeros(())
+
+
+def _gate_back(_: None, cotangents: tuple[Any, Array]) -> tuple[Any]:
+    back, taken = cotangents
+    return (jax.tree.map(lambda a: jnp.where(taken > 0, a, jnp.zeros_like(a)), back),)
+
+
+_gate.defvjp(lambda x: ((x, jnp.zeros(())), None), _gate_back)
+
+
+@jax.custom_vjp
+def _open(v: Array, handle: Array, taken: Array) -> Array:
+    """`v`; backwards, the gate of `handle` is open if the step was `taken`."""
+    del handle, taken
+    return v
+
+
+_open.defvjp(
+    lambda v, handle, taken: (v, (handle, taken)),
+    lambda kept, back: (back, kept[1].astype(kept[0].dtype), None),
+)
 
 
 def settled(model: Model, y: State, t: Array) -> State:

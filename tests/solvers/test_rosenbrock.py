@@ -292,3 +292,18 @@ def test_a_voltage_clamp_and_a_run_in_two_parts():
     first = jd.simulate(CELL, clamp, t1=3.0, **options)
     second = jd.simulate(CELL, clamp, t0=3.0, t1=6.0, v0=first.final, **options)
     np.testing.assert_allclose(np.vstack([first.v, second.v[1:]]), whole.v, atol=2e-4)
+
+
+@pytest.mark.slow
+def test_a_refused_step_that_overflowed_leaves_no_trace_in_the_gradient():
+    """After 50 quiet ms the first step into a strong pulse is far too long."""
+    cell = jd.Cell(jd.single_compartment(20.0, 20.0), max_length=100.0).insert(HH())
+
+    @jax.jit
+    def late(amplitude):
+        pulse = jd.Step(0, onset=50.03, duration=0.5, amplitude=amplitude)
+        run = jd.simulate(cell, pulse, t1=52.0, dt=0.1, record=[0], solver=Rodas4P(1e-6))
+        return run.v[-1, 0]
+
+    numeric = (late(8.01) - late(7.99)) / 0.02
+    np.testing.assert_allclose(jax.grad(late)(8.0), numeric, rtol=1e-2)
