@@ -10,23 +10,25 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array
 
+_RUNS = 6  # more contiguous runs than this are gathered
+
 
 @jax.tree_util.register_static
 class Subset:
     """Sorted indices into an axis, hashed by content so that equal masks share one program.
 
-    A contiguous run is kept as a slice: gathers and scatters then become plain copies.
+    Few contiguous runs are kept as slices: gathers and scatters then become plain copies.
     """
 
-    __slots__ = ("_hash", "index", "run")
+    __slots__ = ("_hash", "index", "runs")
 
     def __init__(self, index: np.ndarray):
         self.index = np.ascontiguousarray(index, dtype=np.int32)
         self.index.setflags(write=False)
-        size = len(self.index)
-        first = int(self.index[0]) if size else 0
-        contiguous = size > 0 and bool(np.all(np.diff(self.index) == 1))
-        self.run = slice(first, first + size) if contiguous else None
+        breaks = np.flatnonzero(np.diff(self.index) != 1) + 1
+        runs = np.split(self.index, breaks)
+        few = 0 < len(self.index) and len(runs) <= _RUNS
+        self.runs = tuple(slice(int(r[0]), int(r[-1]) + 1) for r in runs) if few else None
         self._hash = int.from_bytes(hashlib.sha1(self.index.tobytes()).digest()[:8], "little")
 
     def __len__(self) -> int:
@@ -43,21 +45,34 @@ class Subset:
 
     def take(self, x: Array) -> Array:
         """`x (n,)` -> `(k,)`; scalars pass through."""
-        if jnp.ndim(x) == 0:
+        if jnp.ndim(x) == 0 or self._all_of(x):
             return x
-        return x[self.run] if self.run is not None else x[self.index]
+        if self.runs is None:
+            return x[self.index]
+        parts = [x[run] for run in self.runs]
+        return parts[0] if len(parts) == 1 else jnp.concatenate(parts)
 
     def add_to(self, x: Array, values: Array) -> Array:
         """`x (n,)` with `values (k,)` added at these compartments."""
-        if self.run is not None and self.run == slice(0, x.shape[0]):
+        if self._all_of(x):
             return x + values
-        return x.at[self.run if self.run is not None else self.index].add(values)
+        if self.runs is None:
+            return x.at[self.index].add(values)
+        values = jnp.broadcast_to(values, (len(self),))
+        for run, part in self._split(values):
+            x = jax.lax.dynamic_update_slice(x, x[run] + part, (run.start,))
+        return x
 
     def put(self, x: Array, values: Array) -> Array:
         """`x (n,)` with `values` (scalar or `(k,)`) written at these compartments."""
-        if self.run is not None and self.run == slice(0, x.shape[0]):
+        if self._all_of(x):
             return jnp.broadcast_to(values, x.shape)
-        return x.at[self.run if self.run is not None else self.index].set(values)
+        if self.runs is None:
+            return x.at[self.index].set(values)
+        values = jnp.broadcast_to(values, (len(self),)).astype(x.dtype)
+        for run, part in self._split(values):
+            x = jax.lax.dynamic_update_slice(x, part, (run.start,))
+        return x
 
     def spread(self, values: Array, n: int) -> Array:
         """`values` (scalar or `(k,)`) as `(n,)`; what stands elsewhere is never used."""
@@ -70,6 +85,33 @@ class Subset:
     def mask(self, n: int) -> np.ndarray:
         """`(n,)` bool, true at these compartments."""
         return np.isin(np.arange(n), self.index)
+
+    def _all_of(self, x: Array) -> bool:
+        return self.runs == (slice(0, x.shape[0]),)
+
+    def _split(self, values: Array) -> list[tuple[slice, Array]]:
+        out, start = [], 0
+        for run in self.runs or ():
+            size = run.stop - run.start
+            out.append((run, values[start : start + size]))
+            start += size
+        return out
+
+
+def whole(x: Array) -> Array:
+    """`x`, computed as a whole before anything is written into it or read from it by index.
+
+    A processor then computes it in vectors; XLA would fuse it into loops over single entries. On
+    an accelerator such fusions are welcome, and `x` is left alone.
+    """
+    return jax.lax.optimization_barrier(x) if on_cpu() else x
+
+
+def on_cpu() -> bool:
+    """Whether JAX's default device is a CPU, as far as known at tracing time."""
+    device = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
+    platform = jax.default_backend() if device is None else device
+    return (platform if isinstance(platform, str) else platform.platform) == "cpu"
 
 
 class Mask(eqx.Module):

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from jaxdend._subset import Mask, Subset
+from jaxdend._subset import Mask, Subset, whole
 from jaxdend.cable.tree import TracedTree, Tree, TreeMatrix
 from jaxdend.cell import STACKED, Cell, Inserted
 from jaxdend.events import EventTable
@@ -112,6 +112,8 @@ class Model(eqx.Module):
                 if ion in ions:
                     ions[ion] = item.at.add_to(ions[ion], i)
             density = item.at.add_to(density, jnp.asarray(sum(current.values())))
+        if any(len(item.at) < len(v) for item in self.inserted):
+            density = whole(density)
         total = density * self.area * 1e-2
         for group, x, g in zip(self.inputs, state.inputs, conductances, strict=True):
             if isinstance(group, AbstractSynapse):
@@ -130,12 +132,13 @@ class Model(eqx.Module):
             (jnp.ones_like(state.v),),
         )
 
-    def injected(self, t0: Array, t1: Array) -> Array:
-        """Mean current of the stimuli over `[t0, t1]`, `(N,)` nA."""
-        total = jnp.zeros_like(self.area)
-        for stimulus in self.inputs:
-            if isinstance(stimulus, AbstractStimulus):
-                total = total.at[stimulus.site].add(stimulus.current(t0, t1))
+    def injected(self, t0: Array, t1: Array, onto: Array | None = None) -> Array:
+        """Mean current of the stimuli over `[t0, t1]`, added to `onto`, `(N,)` nA."""
+        stimuli = [i for i in self.inputs if isinstance(i, AbstractStimulus)]
+        total = jnp.zeros_like(self.area) if onto is None else onto
+        total = whole(total) if stimuli else total
+        for stimulus in stimuli:
+            total = total.at[stimulus.site].add(stimulus.current(t0, t1))
         return total
 
     def clamped(self, t: Array) -> tuple[Array, Array]:
@@ -246,7 +249,7 @@ class Model(eqx.Module):
         v = self.at_nodes(t, state, envs, conductances)
         outward, ions = self.membrane_current(v, state, envs, conductances)
         g_clamp, drive = self.clamped(t)
-        net = self.injected(t, t) + drive - g_clamp * v - outward - self.axial_current(v)
+        net = self.injected(t, t, drive - g_clamp * v - outward - self.axial_current(v))
         live = self.capacitance > 0
         dv = jnp.where(live, net / jnp.where(live, self.capacitance, 1.0), 0.0)
         mechanisms = []
@@ -281,7 +284,7 @@ class Model(eqx.Module):
         if not self.inputs or not self.exposed:
             return self.complete(state.v, zero, zero)
         g_clamp, drive = self.clamped(t)
-        push = self.injected(t, t) + drive
+        push = self.injected(t, t, drive)
         v = state.v
         for _ in range(3):
             guess = eqx.tree_at(lambda s: s.v, state, v)

@@ -27,6 +27,11 @@ _SERIES = (
 _SMALL = 0.5  # below it the series is used: remainder 3e-18, or 3e-9 with three terms
 
 
+def over(x: Real, y: Real) -> Array:
+    """`x / y`; by a known number as a product, which a processor does in a quarter of the time."""
+    return jnp.asarray(x * (1.0 / y) if isinstance(y, float) else x / y)
+
+
 def _split(u: Array) -> tuple[Array, Array, Array]:
     """Whether `|u|` is small; `(u/2) coth(u/2)` where it is; and `u` where it is not, else 1."""
     small = jnp.abs(u) < _SMALL
@@ -40,7 +45,7 @@ def _split(u: Array) -> tuple[Array, Array, Array]:
 
 def linoid_pair(x: Real, y: Real) -> tuple[Array, Array]:
     """`linoid(x, y)` and `linoid(-x, y)` for the price of one exponential."""
-    u = jnp.asarray(x / y)
+    u = over(x, y)
     small, even, far = _split(u)
     size = jnp.abs(far)
     e = jnp.exp(-size)
@@ -48,6 +53,12 @@ def linoid_pair(x: Real, y: Real) -> tuple[Array, Array]:
     up = jnp.where(small, even + 0.5 * u, jnp.maximum(far, 0.0) + tail)
     down = jnp.where(small, even - 0.5 * u, jnp.maximum(-far, 0.0) + tail)
     return y * up, y * down
+
+
+def linoid_from(u: Array, e: Array) -> Array:
+    """`u / (1 - e)` for a known `e = exp(-u)`, with its limit 1 at `u = 0`."""
+    small, even, far = _split(u)
+    return jnp.where(small, even + 0.5 * u, far / (1.0 - jnp.where(small, 0.0, e)))
 
 
 def linoid(x: Real, y: Real) -> Array:
@@ -70,6 +81,24 @@ def exprel(x: Real) -> Array:
     )
 
 
+def approach(x: Real) -> Array:
+    """`1 - exp(-x)` for `x >= 0`: how far a gate comes to its steady state in `x` time constants.
+
+    To full relative accuracy, so that slow gates do not drift, without branches and in a third of
+    the time of `expm1`: a series for a small part of `x`, then doublings by
+    `1 - exp(-2 y) = a (2 - a)` with `a = 1 - exp(-y)`.
+    """
+    x = jnp.asarray(x)
+    end, doublings, terms = (40.0, 6, 9) if x.dtype == jnp.float64 else (18.0, 4, 6)
+    y = jnp.minimum(x, end) * 0.5**doublings
+    a = y
+    for n in range(terms, 1, -1):  # y - y²/2 + y³/6 - …
+        a = y * (1.0 - a * (1.0 / n))
+    for _ in range(doublings):
+        a = a * (2.0 - a)
+    return a
+
+
 def sigmoid(x: Real) -> Array:
     """`1 / (1 + exp(-x))`."""
     return lax.logistic(jnp.asarray(x))
@@ -77,7 +106,7 @@ def sigmoid(x: Real) -> Array:
 
 def boltzmann(v: Real, half: Real, slope: Real) -> Array:
     """`1 / (1 + exp(-(v - half) / slope))`, all in mV. A negative slope gives inactivation."""
-    return sigmoid((v - half) / slope)
+    return sigmoid(over(v - half, slope))
 
 
 def from_rates(opening: Array, closing: Array, speed: Real = 1.0) -> tuple[Array, Array]:

@@ -21,6 +21,7 @@ from jaxdend._subset import Subset, is_concrete
 from jaxdend.cell import Cell
 from jaxdend.dynamics import Model, State, build_model, vector_field
 from jaxdend.events import widest_step
+from jaxdend.layout import arrangement
 from jaxdend.solvers import AbstractRosenbrock, AbstractStaggered, CrankNicolson, adaptive
 from jaxdend.solvers.march import Schedule, in_bytes, march, segment_length
 from jaxdend.synapses import AbstractSynapse
@@ -92,25 +93,27 @@ def simulate(
     plan = _plan(record, cell.n)
     start = v0 if isinstance(v0, State) else _initial_voltage(v0, cell.n)
     rounded = getattr(solver, "round_events", False)
-    grid = np.concatenate(
-        [[t0], t0 + np.cumsum(np.full(2 * steps, dt / 2))[1::2]]
-    )  # as NEURON adds
+    grid = np.append(t0, t0 + np.cumsum(np.full(2 * steps, dt / 2))[1::2])  # as NEURON adds
     widths = tuple(_width(group, grid, dt) for group in inputs)
-    traces, result, when = _run(
-        (cell, inputs, start, jnp.asarray(dt, float), jnp.asarray(grid, float)),
-        solver, plan, steps, save_every, rounded, widths, controller, adjoint, in_bytes(memory),
-        progress, max_steps,
+    numbers = (cell, inputs, start, jnp.asarray(dt, float), jnp.asarray(grid, float))
+    setting = (
+        solver, steps, save_every, rounded, widths, controller, adjoint, in_bytes(memory), progress,
+        max_steps,
     )  # fmt: skip
+    traces, result, when = _run(numbers, plan, *setting)
     shown = np.round(t0 + dt * np.arange(0, steps + 1, save_every), 9)
     traces = eqx.tree_at(lambda x: x.ts, traces, jnp.asarray(shown, float))
+    if throw and is_concrete(result) and np.any(result) and when is None:  # look for the moment
+        extent = np.asarray(_run(numbers, {"": _extent}, *setting)[0].v)
+        when = shown[np.argmax(~(extent <= BLOWN_UP))]
     return _judged(cell, traces, result, when, dt, max_steps) if throw else traces
 
 
 @eqx.filter_jit
 def _run(
     numbers: tuple,
-    solver: diffrax.AbstractSolver,
     plan: dict[str, Any],
+    solver: diffrax.AbstractSolver,
     steps: int,
     save_every: int,
     rounded: bool,
@@ -120,7 +123,7 @@ def _run(
     memory: float,
     progress: bool,
     max_steps: int | None,
-) -> tuple[Traces, Array, Array]:
+) -> tuple[Traces, Array, Array | None]:
     cell, inputs, v0, h, grid = numbers
     model = build_model(cell, inputs, grid=grid, h=h, rounded=rounded, widths=widths)
     y0 = _start(model, v0, rounded)
@@ -140,16 +143,22 @@ def _run(
         keep = segment_length(y0, steps, save_every, memory) if adjoint is None else 0
         schedule = Schedule(solver.advance, steps // save_every, save_every, keep, meter)
 
-        def save(t: Array, y: State) -> tuple:
-            return tuple(_recording(what, t, y, model) for what in plan.values()), _extent(y)
+        order = arrangement(model)
+        running, y0 = order.model(model), order.arranged(y0)
 
-        plain = adjoint is not None
-        (saved, extent), final = march(model, y0, grid, save, schedule, plain=plain)
-        solved = jnp.asarray(True)
-    else:
-        saved, extent, final, solved = _diffrax(
-            model, y0, solver, plan, grid, steps, save_every, controller, adjoint, meter, max_steps
-        )
+        def save(t: Array, y: State) -> tuple:
+            return tuple(
+                what(t, order.presented(y), model) if callable(what) else y.v[order.at(what)]
+                for what in plan.values()
+            )
+
+        saved, final, extent = march(running, y0, grid, save, schedule, plain=adjoint is not None)
+        traces = _traces(plan, grid[::save_every], saved, order.presented(final))
+        good = jnp.all(extent <= BLOWN_UP)
+        return traces, jnp.where(good, adaptive.DONE, adaptive.BLOWN), None
+    saved, extent, final, solved = _diffrax(
+        model, y0, solver, plan, grid, steps, save_every, controller, adjoint, meter, max_steps
+    )
     failed = ~(extent <= BLOWN_UP)
     result = jnp.where(jnp.any(failed) | ~solved, adaptive.BLOWN, adaptive.DONE)
     ts = grid[::save_every]
@@ -160,7 +169,7 @@ def _traces(plan: dict[str, Any], ts: Array, saved: tuple, final: State) -> Trac
     """What was recorded, by name."""
     values = dict(zip(plan, saved, strict=True))
     v = values.pop("", None)
-    sites = jnp.asarray(plan[""]) if "" in plan else None
+    sites = None if v is None or callable(plan[""]) else jnp.asarray(plan[""])
     return Traces(ts, v, sites, values, final)
 
 
@@ -183,7 +192,7 @@ def _diffrax(
     def save(t: Array, y: State, args: Model) -> tuple:
         if not staggered:
             y = args.completed(t, y)
-        return tuple(_recording(what, t, y, args) for what in plan.values()), _extent(y)
+        return tuple(_recording(what, t, y, args) for what in plan.values()), _extent(t, y, args)
 
     if controller is None:
         controller, dt0 = diffrax.StepTo(grid), None
@@ -215,7 +224,7 @@ def _diffrax(
 
 
 def _judged(
-    cell: Cell, traces: Traces, result: Array, when: Array, dt: float, max_steps: int | None
+    cell: Cell, traces: Traces, result: Array, when: Any, dt: float, max_steps: int | None
 ) -> Traces:
     """`traces`, unless the `result` of the run, 0 or one of `adaptive`'s codes, is a failure."""
     if not is_concrete(result):
@@ -247,8 +256,9 @@ def _leaves(t: Array, y: State, args: Model) -> list[Array]:
     return jax.tree.leaves(y)
 
 
-def _extent(y: State) -> Array:
+def _extent(t: Array, y: State, args: Model) -> Array:
     """Largest absolute voltage; NaN stays NaN."""
+    del t, args
     return jnp.max(jnp.abs(jax.lax.stop_gradient(y.v)))
 
 

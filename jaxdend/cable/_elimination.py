@@ -9,7 +9,7 @@ stay so: no pivoting, and no cancellation beyond that of the diagonals themselve
 Trailing axes are batch axes (of size 1 or B each): rows are then contiguous vectors.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import lax
@@ -119,7 +119,7 @@ def solve(plan: AnyPlan, d: Array, e: Array, b: Array) -> tuple[Array, Coefficie
     """Factorises and solves; arrays `(N,)` or `(N, 1 or B)`, not yet in elimination order."""
     d = jnp.broadcast_to(d, jnp.broadcast_shapes(d.shape, e.shape))
     b = jnp.broadcast_to(b, jnp.broadcast_shapes(d.shape, b.shape))
-    d, e, b = d[plan.order], e[plan.edge], b[plan.order]
+    d, e, b = _ordered(plan, d), _ordered(plan, e, plan.edge), _ordered(plan, b)
     parts, owns = [], []
     for level in plan.levels:
         c, d, e = _reduce_matrix(level, d, e)
@@ -134,7 +134,7 @@ def solve(plan: AnyPlan, d: Array, e: Array, b: Array) -> tuple[Array, Coefficie
 def factorise(plan: AnyPlan, d: Array, e: Array) -> Coefficients:
     """Factorises; arrays `(N,)` or `(N, 1 or B)`, not yet in elimination order."""
     d = jnp.broadcast_to(d, jnp.broadcast_shapes(d.shape, e.shape))
-    d, e = d[plan.order], e[plan.edge]
+    d, e = _ordered(plan, d), _ordered(plan, e, plan.edge)
     parts = []
     for level in plan.levels:
         c, d, e = _reduce_matrix(level, d, e)
@@ -146,7 +146,7 @@ def factorise(plan: AnyPlan, d: Array, e: Array) -> Coefficients:
 def substitute(plan: AnyPlan, coefficients: Coefficients, b: Array) -> Array:
     """Solves with a factorisation; arrays `(N,)` or `(N, 1 or B)`."""
     shape = jnp.broadcast_shapes(b.shape, coefficients.inverse.shape)
-    b = jnp.broadcast_to(b, shape)[plan.order]
+    b = _ordered(plan, jnp.broadcast_to(b, shape))
     parts = _split(plan, coefficients)
     owns = []
     for level, c in zip(plan.levels, parts[:-1], strict=True):
@@ -154,6 +154,11 @@ def substitute(plan: AnyPlan, coefficients: Coefficients, b: Array) -> Array:
         owns.append(own)
     b = _tail_vector(plan, parts[-1].up, b)
     return _back(plan, parts, owns, b * parts[-1].inverse)
+
+
+def _ordered(plan: AnyPlan, a: Array, index: Any = None) -> Array:
+    """`a` at `index`, by default the elimination order, where nodes do not stand in it already."""
+    return a if plan.ordered else a[plan.order if index is None else index]
 
 
 def _pivots(d: Array, e: Array) -> Coefficients:
@@ -165,7 +170,7 @@ def _back(plan: AnyPlan, parts: list[Coefficients], owns: list[Array], x: Array)
     x = _tail_back(plan, parts[-1].up, x)
     for level, c, own in zip(plan.levels[::-1], parts[-2::-1], owns[::-1], strict=True):
         x = _expand(level, c, own, x)
-    return x[plan.position]
+    return _ordered(plan, x, plan.position)
 
 
 def _join(parts: list[Coefficients]) -> Coefficients:

@@ -48,6 +48,7 @@ class Plan:
     edge: np.ndarray  # (N,) entry of the user's edge array that leads up from each position
     levels: tuple[Level, ...]
     tail: np.ndarray  # (t,) parent of each tail position, counted within the tail; last is the root
+    ordered: bool  # whether nodes are numbered in elimination order already
 
     @property
     def last(self) -> int:
@@ -84,7 +85,12 @@ def check_parent(parent: np.ndarray) -> None:
         )
 
 
-def _centre(parent: np.ndarray) -> tuple[list[int], list[int]]:
+def children_first(parent: np.ndarray) -> bool:
+    """Whether every node but the last, which is the root, has a parent that comes after it."""
+    return bool(parent[-1] < 0 and np.all(parent[:-1] > np.arange(len(parent) - 1)))
+
+
+def centred(parent: np.ndarray) -> tuple[list[int], list[int]]:
     """Roots the tree at its centre by peeling leaves; returns peeling order and new parents.
 
     Nodes peeled in one round do not depend on each other, so that a processor overlaps their
@@ -167,7 +173,10 @@ def _level(
 def make_plan(parent: np.ndarray, max_levels: int | None) -> Plan:
     """Plans an elimination with at most `max_levels` levels (None: until one node is left)."""
     n = len(parent)
-    order, up = _centre(parent)
+    if max_levels == 0 and children_first(parent):
+        every = np.arange(n)
+        return Plan(every, every, every, (), np.maximum(parent, 0), True)
+    order, up = centred(parent)
     edge = np.array([i if parent[i] == up[i] else up[i] for i in range(n)])
     edge[order[-1]] = parent.argmin()  # the centre has no edge upwards; the root's is unused
     down: list[set[int]] = [set() for _ in range(n)]
@@ -196,7 +205,7 @@ def make_plan(parent: np.ndarray, max_levels: int | None) -> Plan:
         start += len(eliminated)
         levels.append(_level(eliminated, picked, position - start, n - start))
     tail_parent = np.array([position[up[i]] - start if up[i] >= 0 else 0 for i in tail])
-    return Plan(numbering, position, edge[numbering], tuple(levels), tail_parent)
+    return Plan(numbering, position, edge[numbering], tuple(levels), tail_parent, False)
 
 
 def _by_height(nodes: list[int], up: list[int]) -> list[int]:

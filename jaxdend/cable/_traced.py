@@ -26,6 +26,11 @@ class TracedPlan(NamedTuple):
     last: Array  # () position of the root: how many nodes are eliminated
 
     @property
+    def ordered(self) -> bool:
+        """Never known."""
+        return False
+
+    @property
     def levels(self) -> tuple:
         """None: the number and the sizes of levels would depend on the tree."""
         return ()

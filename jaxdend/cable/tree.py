@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike
 
+from jaxdend._subset import on_cpu
 from jaxdend.cable import _solve
 from jaxdend.cable._elimination import Coefficients
-from jaxdend.cable._plan import Plan, check_parent, make_plan
+from jaxdend.cable._plan import Plan, centred, check_parent, make_plan
 from jaxdend.cable._traced import TracedTree
 
 Method = Literal["auto", "sequential", "reduction"]
@@ -27,12 +28,7 @@ def resolve_method(method: Method) -> Method:
         raise ValueError(f"method must be 'auto', 'sequential' or 'reduction', but is {method!r}.")
     if method != "auto":
         return method
-    device = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
-    if device is None:
-        platform = jax.default_backend()
-    else:
-        platform = device if isinstance(device, str) else device.platform
-    return "sequential" if platform == "cpu" else "reduction"
+    return "sequential" if on_cpu() else "reduction"
 
 
 @jax.tree_util.register_static
@@ -86,6 +82,14 @@ class Tree:
     def root(self) -> int:
         """The node without a parent."""
         return int(self.parent.argmin())
+
+    @property
+    def centred(self) -> tuple[list[int], list[int]]:
+        """Nodes from the leaves inwards, and the parent of each if the centre were the root.
+
+        The centre has the smallest distance to the farthest leaf; its parent is -1.
+        """
+        return centred(self.parent)
 
     @property
     def depth(self) -> int:

@@ -1,10 +1,13 @@
 """The squid axon of Hodgkin and Huxley, as NEURON's built-in `hh`."""
 
+import math
+
 import jax.numpy as jnp
 from jax import Array
 
+from jaxdend._subset import whole
 from jaxdend.mechanisms.base import AbstractChannel, Env, Gates, States, param
-from jaxdend.rates import from_rates, linoid, q10, sigmoid
+from jaxdend.rates import from_rates, linoid_from, over, q10
 
 
 class HH(AbstractChannel):
@@ -26,10 +29,16 @@ class HH(AbstractChannel):
     def gates(self, v: Array, env: Env) -> Gates:
         """Gates m, h, n: steady state (1) and time constant (ms)."""
         q = q10(env.celsius, 6.3, 3.0)
+        # six exponentials, of which all but one are powers of exp(-(v + 65) / 80)
+        e80 = whole(jnp.exp((jnp.clip(v, -500.0, 500.0) + 65.0) * (-1 / 80.0)))
+        e20 = (e80 * e80) * (e80 * e80)
+        e10 = e20 * e20
+        m = linoid_from(over(v + 40.0, 10.0), e10 * math.exp(2.5))
+        n = linoid_from(over(v + 55.0, 10.0), e10 * math.exp(1.0))
         return {
-            "m": from_rates(0.1 * linoid(v + 40.0, 10.0), 4.0 * jnp.exp(-(v + 65.0) / 18.0), q),
-            "h": from_rates(0.07 * jnp.exp(-(v + 65.0) / 20.0), sigmoid((v + 35.0) / 10.0), q),
-            "n": from_rates(0.01 * linoid(v + 55.0, 10.0), 0.125 * jnp.exp(-(v + 65.0) / 80.0), q),
+            "m": from_rates(m, 4.0 * jnp.exp((v + 65.0) * (-1 / 18.0)), q),
+            "h": from_rates(0.07 * e20, 1.0 / (1.0 + e10 * math.exp(3.0)), q),
+            "n": from_rates(0.1 * n, 0.125 * e80, q),
         }
 
     def current(self, v: Array, x: States, env: Env) -> dict[str | None, Array]:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
-from jaxdend.rates import exprel
+from jaxdend.rates import approach, exprel
 
 Gates = dict[str, tuple[Array, Array]]
 States = dict[str, Array]
@@ -78,7 +78,7 @@ class AbstractMechanism(eqx.Module):
         """The states `h` ms later, at frozen `v (k,)` mV and surroundings."""
         if type(self).derivative is AbstractMechanism.derivative:
             return {
-                name: x[name] - (inf - x[name]) * jnp.expm1(-h / tau)
+                name: x[name] + (inf - x[name]) * approach(h / tau)
                 for name, (inf, tau) in self.gates(v, env).items()
             }
         return exponential_euler(lambda y: self.derivative(v, y, env), x, h)

@@ -89,8 +89,11 @@ def segment_length(state: State, steps: int, every: int, memory: str | float) ->
 
 def march(
     model: Model, y0: State, grid: Array, save: Save, schedule: Schedule, *, plain: bool
-) -> tuple[Any, State]:
-    """What `save` returns at the start and after every row, stacked, and the last state.
+) -> tuple[Any, State, Array]:
+    """Saved results, last state and the largest absolute voltage of every node.
+
+    The first are what `save` returns at the start and after every row, stacked; the third, `(N,)`
+    mV, looks at the same moments, and is NaN where a voltage was.
 
     `plain` leaves derivatives to JAX: forward mode, or reverse mode that stores everything.
     """
@@ -103,7 +106,7 @@ def march(
 
 
 @eqx.filter_custom_vjp
-def _march(argument: tuple, grid: Array, schedule: Schedule) -> tuple[Any, State]:
+def _march(argument: tuple, grid: Array, schedule: Schedule) -> tuple[Any, State, Array]:
     return _forward(argument, grid, schedule, keep=False)[0]
 
 
@@ -119,7 +122,7 @@ def _march_bwd(
     residuals: tuple, cotangent: tuple, perturbed: tuple, argument: tuple, grid: Array,
     schedule: Schedule,
 ) -> tuple:  # fmt: skip
-    (kept, last), (saved_bar, last_bar) = residuals, cotangent
+    (kept, last), (saved_bar, last_bar, _) = residuals, cotangent
     y0 = argument[2]
     pullback = _Pullback(argument, perturbed, grid, schedule, saved_bar)
     bars = pullback.zeros(_filled(last_bar, last))
@@ -144,50 +147,51 @@ def _march_bwd(
 
 def _forward(
     argument: tuple, grid: Array, schedule: Schedule, keep: bool
-) -> tuple[tuple[Any, State], State | None]:
-    """Saved results and last state; with `keep`, the states that reverse mode starts from."""
+) -> tuple[tuple[Any, State, Array], State | None]:
+    """What `march` returns; with `keep`, the states that reverse mode starts from."""
     y0, save = argument[2:]
     first = save(grid[0], y0)
     saved = jax.tree.map(lambda a: _put(_empty(a, schedule.rows + 1), a, 0), first)
     meter = schedule.meter.init()
 
-    def rows(y: State, kept: State | None, saved: Any, meter: Any, lo: Any, hi: Any) -> tuple:
+    def rows(carry: tuple, lo: Any, hi: Any) -> tuple:
         def row(r: Array, carry: tuple) -> tuple:
-            y, kept, saved, meter = carry
+            y, kept, saved, worst, meter = carry
             n = r * schedule.every
             if schedule.every == 1:
                 y, kept = _step(argument, grid, schedule, n, y, kept)
             else:
 
-                def step(n: Array, carry: tuple) -> tuple:
-                    return _step(argument, grid, schedule, n, *carry)
+                def step(j: Array, carry: tuple) -> tuple:
+                    return _step(argument, grid, schedule, n + j, *carry)
 
-                y, kept = lax.fori_loop(n, n + schedule.every, step, (y, kept))
+                y, kept = lax.fori_loop(0, schedule.every, step, (y, kept))
             value = save(grid[n + schedule.every], y)
             saved = jax.tree.map(lambda a, b: _put(a, b, r + 1), saved, value)
-            return y, kept, saved, schedule.meter.step(meter, (r + 1) / schedule.rows)
+            worst = jnp.maximum(worst, jnp.abs(y.v))
+            return y, kept, saved, worst, schedule.meter.step(meter, (r + 1) / schedule.rows)
 
-        return lax.fori_loop(lo, hi, row, (y, kept, saved, meter))
+        return lax.fori_loop(lo, hi, row, carry)
 
+    worst = jnp.abs(y0.v)
     if not keep or not schedule.segment:
         kept = _buffer(y0, schedule.steps) if keep else None
-        last, kept, saved, meter = rows(y0, kept, saved, meter, 0, schedule.rows)
+        carry = rows((y0, kept, saved, worst, meter), 0, schedule.rows)
     else:
         stride = schedule.segment // schedule.every
 
         def segment(q: Array, carry: tuple) -> tuple:
-            y, kept, saved, meter = carry
+            y, kept, *rest = carry
             kept = jax.tree.map(lambda a, b: _put(a, b, q), kept, y)
             end = jnp.minimum((q + 1) * stride, schedule.rows)
-            y, _, saved, meter = rows(y, None, saved, meter, q * stride, end)
-            return y, kept, saved, meter
+            y, _, *rest = rows((y, None, *rest), q * stride, end)
+            return y, kept, *rest
 
         kept = _buffer(y0, schedule.segments)
-        last, kept, saved, meter = lax.fori_loop(
-            0, schedule.segments, segment, (y0, kept, saved, meter)
-        )
+        carry = lax.fori_loop(0, schedule.segments, segment, (y0, kept, saved, worst, meter))
+    last, kept, saved, worst, meter = carry
     schedule.meter.close(meter)
-    return (saved, last), kept
+    return (saved, last, lax.stop_gradient(worst)), kept
 
 
 def _walk(

@@ -132,8 +132,8 @@ def staggered_step(
     (outward, ions), (slope, ion_slopes) = model.linearised(state, envs, conductances)
     if any(overrides(item.mechanism, "reset") for item in model.inserted):
         slope = _floored(model, slope, h / 2 if second_order else h)
-    drive = model.injected(mid, mid) if rounded else model.injected(t, t + h)
-    source = drive - outward + slope * state.v
+    when = (mid, mid) if rounded else (t, t + h)
+    source = model.injected(*when, slope * state.v - outward)
     balanced = not rounded and bool(model.inputs) and model.exposed
     if not second_order:
         v, used = _implicit(model, state.v, slope, source, h, mid, known), None
@@ -218,7 +218,7 @@ def _balanced(
     guess = State(jnp.where(model.capacitance > 0, v, half), state.mechanisms, inputs)
     conductances = model.conductances(guess, t + h, carried=True)
     (outward, _), (slope, _) = model.linearised(guess, envs, conductances)
-    source = model.injected(t + h, t + h) - outward + slope * guess.v
+    source = model.injected(t + h, t + h, slope * guess.v - outward)
     return model.complete(guess.v, slope, source)
 
 
