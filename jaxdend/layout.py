@@ -8,8 +8,9 @@ compartments of a mechanism take part in it: with an area of 0 they contribute n
 Only the loop over time sees this order; recordings and results are in that of the cell.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -18,7 +19,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxdend._subset import Subset, on_cpu
-from jaxdend.cable.tree import Tree
+from jaxdend.cable.tree import TracedTree, Tree
 from jaxdend.cell import Inserted
 from jaxdend.dynamics import Model, State
 
@@ -49,12 +50,9 @@ class Layout:
             Inserted(jax.tree.map(lambda leaf, s=seat: _spread(leaf, s), item.mechanism), seat.at)
             for item, seat in zip(model.inserted, self.seats, strict=True)
         )
-        inputs = tuple(
-            eqx.tree_at(lambda i: i.site, group, self.at(group.site)) for group in model.inputs
-        )
         return Model(
             inserted=inserted,
-            inputs=inputs,
+            inputs=_placed(model.inputs, self),
             events=model.events,
             area=model.area[self.order],
             capacitance=model.capacitance[self.order],
@@ -90,8 +88,53 @@ class Layout:
         return State(state.v[self.position], mechanisms, state.inputs)
 
 
+class TracedLayout(eqx.Module):
+    """The order in which a tree that is data is eliminated, as in a stack of cells.
+
+    Mechanisms are computed in all nodes, wherever these stand: only the solve gains.
+    """
+
+    tree: TracedTree
+
+    @property
+    def position(self) -> Array:
+        """(N,) where each node stands."""
+        return jnp.asarray(self.tree.sequential.position)
+
+    def model(self, model: Model) -> Model:
+        """`model` in this layout."""
+        return replace(
+            model,
+            inserted=self._moved(model.inserted),
+            inputs=_placed(model.inputs, self),
+            area=self._moved(model.area),
+            capacitance=self._moved(model.capacitance),
+            edge=model.edge[self.tree.sequential.edge],
+            axial=self._moved(model.axial),
+            tree=self.tree.arranged,
+            membrane=self._moved(model.membrane),
+        )
+
+    def at(self, nodes: Array) -> Array:
+        """The positions of `nodes`."""
+        return self.position[nodes]
+
+    def arranged(self, state: State) -> State:
+        """`state`, given as the cell has it, in this layout."""
+        return State(self._moved(state.v), self._moved(state.mechanisms), state.inputs)
+
+    def presented(self, state: State) -> State:
+        """`state`, given in this layout, as the cell has it."""
+        v, mechanisms = jax.tree.map(lambda x: x[self.position], (state.v, state.mechanisms))
+        return State(v, mechanisms, state.inputs)
+
+    def _moved(self, values: Any) -> Any:
+        """Leaves `(N,)`, or numbers, in this layout."""
+        return jax.tree.map(lambda x: x[self.tree.sequential.order] if jnp.ndim(x) else x, values)
+
+
 class Unchanged:
-    """No renumbering: where the solve works level by level, or the tree is data."""
+    """No renumbering: where the solve works level by level."""
 
     def model(self, model: Model) -> Model:
         """`model` as it is; likewise the other methods."""
@@ -106,11 +149,18 @@ class Unchanged:
     presented = arranged
 
 
-def arrangement(model: Model) -> Layout | Unchanged:
+def arrangement(model: Model) -> Layout | TracedLayout | Unchanged:
     """The layout in which `model` runs fastest on JAX's default device."""
-    if not (isinstance(model.tree, Tree) and on_cpu()):
+    if not on_cpu():
         return Unchanged()
+    if isinstance(model.tree, TracedTree):
+        return TracedLayout(model.tree)
     return layout(model.tree, model.membrane, tuple(item.at for item in model.inserted))
+
+
+def _placed(inputs: tuple, order: Layout | TracedLayout) -> tuple:
+    """`inputs` at the positions of their sites."""
+    return tuple(eqx.tree_at(lambda i: i.site, group, order.at(group.site)) for group in inputs)
 
 
 def _spread(leaf: Array, seat: Seat) -> Array:

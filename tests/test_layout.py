@@ -8,7 +8,7 @@ import pytest
 import jaxdend as jd
 from jaxdend.channels import HH, Leak
 from jaxdend.dynamics import build_model
-from jaxdend.layout import Layout, arrangement, layout
+from jaxdend.layout import Layout, TracedLayout, arrangement, layout
 
 
 @pytest.fixture(scope="module")
@@ -19,10 +19,21 @@ def cell():
     return cell.insert(HH(gnabar=jnp.linspace(0.1, 0.2, cell.n)), where=near)
 
 
-@pytest.fixture(scope="module")
-def model(cell):
+def model_of(cell):
     grid = jnp.arange(3) * 0.025
     return build_model(cell, (), grid=grid, h=grid[1], rounded=True, widths=())
+
+
+@pytest.fixture(scope="module")
+def model(cell):
+    return model_of(cell)
+
+
+@pytest.fixture(scope="module")
+def traced(cell):
+    """The model of the cell as one of a stack, padded."""
+    stacked = jd.stack([cell], nodes=cell.tree.n + 3)
+    return model_of(jax.tree.map(lambda leaf: leaf[0], stacked))
 
 
 def test_children_come_before_their_parents(model):
@@ -31,20 +42,36 @@ def test_children_come_before_their_parents(model):
     assert parent[-1] == -1
 
 
-def test_the_matrix_is_the_same_one(model):
+@pytest.mark.parametrize("kind", ["model", "traced"])
+def test_the_matrix_is_the_same_one(kind, request):
+    model = request.getfixturevalue(kind)
     order = arrangement(model)
-    assert isinstance(order, Layout)
-    dense = np.asarray(model.matrix(model.axial + model.capacitance).to_dense())
-    moved = order.model(model)
-    again = np.asarray(moved.matrix(moved.axial + moved.capacitance).to_dense())
-    np.testing.assert_array_equal(again, dense[np.ix_(order.order, order.order)])
+    assert isinstance(order, Layout if kind == "model" else TracedLayout)
+    moved, at = order.model(model), np.asarray(order.position)
+    assert moved.tree.plan("sequential").ordered
+    own, again = (m.matrix(m.axial + m.capacitance) for m in (model, moved))
+    np.testing.assert_array_equal(again.to_dense()[np.ix_(at, at)], own.to_dense())
+    b = jnp.sin(jnp.arange(float(len(at))))
+    np.testing.assert_allclose(again.solve(b[np.argsort(at)])[at], own.solve(b), rtol=1e-11)
 
 
-def test_a_state_goes_there_and_back(model):
+@pytest.mark.parametrize("kind", ["model", "traced"])
+def test_a_state_goes_there_and_back(kind, request):
+    model = request.getfixturevalue(kind)
     order = arrangement(model)
     state = model.initial(jnp.linspace(-70.0, -60.0, model.n), True)
     back = order.presented(order.arranged(state))
     jax.tree.map(np.testing.assert_array_equal, back, state)
+
+
+def test_a_traced_tree_takes_its_mechanisms_along(traced):
+    order = arrangement(traced)
+    moved, at = order.model(traced), np.asarray(order.position)
+    assert not np.array_equal(at, np.arange(traced.n))
+    pairs = zip(jax.tree.leaves(traced.inserted), jax.tree.leaves(moved.inserted), strict=True)
+    for before, after in pairs:
+        np.testing.assert_array_equal(after[at] if after.ndim else after, before)
+    np.testing.assert_array_equal(moved.membrane.inside[at], traced.membrane.inside)
 
 
 def test_mechanisms_work_on_few_slices_with_their_own_parameters(model):

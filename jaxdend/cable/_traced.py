@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 class TracedPlan(NamedTuple):
     """A sequential elimination, as `Plan` without levels, of the first nodes of N."""
 
-    order: Array  # (N,) node eliminated at each position
-    position: Array  # (N,) inverse of order
-    edge: Array  # (N,) entry of the user's edge array that leads up from each position
+    order: Array | None  # (N,) node eliminated at each position; None if nodes stand in order
+    position: Array | None  # (N,) inverse of order; likewise
+    edge: Array | None  # (N,) entry of the user's edge array that leads up from each; likewise
     tail: Array  # (N,) parent of each position
     last: Array  # () position of the root: how many nodes are eliminated
 
     @property
     def ordered(self) -> bool:
-        """Never known."""
-        return False
+        """Whether nodes are numbered in elimination order already."""
+        return self.order is None
 
     @property
     def levels(self) -> tuple:
@@ -55,7 +55,7 @@ class TracedTree(eqx.Module):
 
     parent: Int[Array, " N"]  # (N,) node above each node; -1 for the root and for padding
     sequential: TracedPlan  # (N,) each
-    reduction: TracedLevels  # (N,) each
+    reduction: TracedLevels | None  # (N,) each; None in an `arranged` tree
 
     @classmethod
     def of(cls, tree: "Tree", nodes: int) -> "TracedTree":
@@ -112,6 +112,14 @@ class TracedTree(eqx.Module):
         """(N,) whether there is a node above."""
         return self.parent >= 0
 
+    @property
+    def arranged(self) -> "TracedTree":
+        """The tree with its nodes in the order of elimination, for the sequential method only."""
+        plan = self.sequential
+        parent = jnp.where(jnp.arange(self.n) < plan.last, plan.tail, -1)
+        return TracedTree(parent, plan._replace(order=None, position=None, edge=None), None)
+
     def plan(self, method: str) -> TracedPlan | TracedLevels:
-        """The elimination plan of a method, "sequential" or "reduction"."""
-        return self.reduction if method == "reduction" else self.sequential
+        """The elimination plan of a method, "sequential" or "reduction", the first if arranged."""
+        chosen = self.reduction if method == "reduction" else None
+        return self.sequential if chosen is None else chosen
