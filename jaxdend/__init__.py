@@ -1,5 +1,11 @@
 """jaxdend: differentiable simulation of neurons with active dendrites, in JAX."""
+# ruff: noqa: E402
 
+from jaxdend.devices import batch as batch, cache_programs as cache_programs, use_all_cores
+
+use_all_cores()  # before anything below starts JAX
+
+# isort: split
 from jaxdend import (
     channels as channels,
     densities as densities,
@@ -39,7 +45,12 @@ from jaxdend.recorders import (
 )
 from jaxdend.rest import rest as rest
 from jaxdend.simulate import simulate as simulate
-from jaxdend.solvers import BackwardEuler as BackwardEuler, CrankNicolson as CrankNicolson
+from jaxdend.solvers import (
+    BackwardEuler as BackwardEuler,
+    CrankNicolson as CrankNicolson,
+    Rodas4P as Rodas4P,
+    Rodas5P as Rodas5P,
+)
 from jaxdend.stack import stack as stack
 from jaxdend.stimuli import (
     DualExponential as DualExponential,

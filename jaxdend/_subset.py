@@ -1,7 +1,7 @@
 """A set of compartments, static or as data: which rows of an `(n,)` array a mechanism works on."""
 
 import hashlib
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -10,6 +10,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array
 
+T = TypeVar("T")
 _RUNS = 6  # more contiguous runs than this are gathered
 
 
@@ -98,7 +99,7 @@ class Subset:
         return out
 
 
-def whole(x: Array) -> Array:
+def whole(x: T) -> T:
     """`x`, computed as a whole before anything is written into it or read from it by index.
 
     A processor then computes it in vectors; XLA would fuse it into loops over single entries. On

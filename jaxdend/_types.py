@@ -36,7 +36,10 @@ def as_leaf(value: ArrayLike) -> Array:
     if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.inexact):
         return value
     try:
-        return jnp.asarray(value, dtype=jnp.result_type(float))
+        if not is_concrete(value):
+            return jnp.asarray(value, dtype=jnp.result_type(float))
+        with jax.ensure_compile_time_eval():  # known numbers stay known inside `jit`
+            return jnp.asarray(value, dtype=jnp.result_type(float))
     except (TypeError, ValueError):
         return value  # type: ignore[return-value]
 

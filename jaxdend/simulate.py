@@ -22,6 +22,7 @@ from jaxdend.cell import Cell
 from jaxdend.dynamics import Model, State, build_model, vector_field
 from jaxdend.events import widest_step
 from jaxdend.layout import arrangement
+from jaxdend.merge import Merge
 from jaxdend.solvers import AbstractRosenbrock, AbstractStaggered, CrankNicolson, adaptive
 from jaxdend.solvers.march import Schedule, in_bytes, march, segment_length
 from jaxdend.synapses import AbstractSynapse
@@ -144,16 +145,23 @@ def _run(
         schedule = Schedule(solver.advance, steps // save_every, save_every, keep, meter)
 
         order = arrangement(model)
-        running, y0 = order.model(model), order.arranged(y0)
+        running = order.model(model)
+        merge = Merge(running)
+
+        def shown(y: State) -> State:
+            return order.presented(merge.presented(y))
 
         def save(t: Array, y: State) -> tuple:
             return tuple(
-                what(t, order.presented(y), model) if callable(what) else y.v[order.at(what)]
+                what(t, shown(y), model) if callable(what) else y.v[order.at(what)]
                 for what in plan.values()
             )
 
-        saved, final, extent = march(running, y0, grid, save, schedule, plain=adjoint is not None)
-        traces = _traces(plan, grid[::save_every], saved, order.presented(final))
+        saved, final, extent = march(
+            merge.model(running), merge.arranged(order.arranged(y0)), grid, save, schedule,
+            plain=adjoint is not None,
+        )  # fmt: skip
+        traces = _traces(plan, grid[::save_every], saved, shown(final))
         good = jnp.all(extent <= BLOWN_UP)
         return traces, jnp.where(good, adaptive.DONE, adaptive.BLOWN), None
     saved, extent, final, solved = _diffrax(

@@ -189,14 +189,17 @@ def _rows(core: Callable) -> Callable:
 
 
 def _in_lanes(core: Callable, plan: AnyPlan, *operands: Array) -> Any:
-    """`core` with the batch axis trailing, in chunks of lanes where `plan` has a long tail."""
+    """`core` with the batch axis trailing, in chunks of lanes where `plan` has a long tail.
+
+    There are at least two: of a single chunk XLA would keep the lanes strided.
+    """
 
     def columns(*rows: Array) -> Any:
         return jax.tree.map(jnp.transpose, core(plan, *map(jnp.transpose, rows)))
 
     size = max(a.shape[0] for a in operands)
-    lanes = _ROW_BYTES // operands[0].dtype.itemsize
-    if size <= lanes or len(plan.tail) == 1:
+    lanes = min(_ROW_BYTES // operands[0].dtype.itemsize, -(-size // 2))
+    if size == 1 or len(plan.tail) == 1:
         return columns(*operands)
     chunks = -(-size // lanes)
     wide = [a.shape[0] == size for a in operands]
