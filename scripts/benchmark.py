@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import timing
+from benchmarks.table import markdown
 from benchmarks.workers import SIMULATORS, Pool
 
 COMMANDS = ("step", "batch", "gradient", "accuracy", "startup", "scale")
@@ -40,8 +41,10 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
         module.arguments(sub)
     redraw = commands.add_parser("figure", help="draw a results file again")
     redraw.add_argument("json", type=Path)
+    table = commands.add_parser("table", help="the ratios of a folder of results, in Markdown")
+    table.add_argument("folder", type=Path)
     args = parser.parse_args(words)
-    if args.command != "figure":
+    if args.command in COMMANDS:
         args.repeats = args.repeats or (3 if args.quick else 9)
     return args
 
@@ -52,9 +55,12 @@ def main(words: list[str] | None = None) -> None:
     if args.command == "figure":
         print(f"drew {draw(args.json)}")
         return
+    if args.command == "table":
+        print(markdown(args.folder))
+        return
     module = importlib.import_module(f"benchmarks.{args.command}")
     cores = tuple(args.cores or sorted(os.sched_getaffinity(0)))
-    given = {k: v for k, v in vars(args).items() if k != "command"}
+    given = {k: v for k, v in vars(args).items() if k not in ("command", "out")}
     with tempfile.TemporaryDirectory() as scratch:
         with Pool(Path(scratch), cores, tuple(args.peers)) as pool:
             rows = module.run(args, pool)
