@@ -77,11 +77,43 @@ class AbstractMechanism(eqx.Module):
     def advance(self, v: Array, x: States, env: Env, h: Array) -> States:
         """The states `h` ms later, at frozen `v (k,)` mV and surroundings."""
         if type(self).derivative is AbstractMechanism.derivative:
-            return {
-                name: x[name] + (inf - x[name]) * approach(h / tau)
-                for name, (inf, tau) in self.gates(v, env).items()
-            }
+            return _relaxed((self, env, h), v, x)
         return exponential_euler(lambda y: self.derivative(v, y, env), x, h)
+
+
+def _relax(setting: tuple, v: Array, x: States) -> States:
+    """Every gate `h` ms later at frozen `v (k,)` mV; `setting` is the mechanism, `Env` and `h`."""
+    mechanism, env, h = setting
+    return {
+        name: x[name] + (inf - x[name]) * approach(h / tau)
+        for name, (inf, tau) in mechanism.gates(v, env).items()
+    }
+
+
+_relaxed = eqx.filter_custom_jvp(_relax)
+
+
+@_relaxed.def_jvp
+def _relaxed_jvp(primals: tuple, tangents: tuple) -> tuple[States, States]:
+    """Gates are functions compartment by compartment: two slopes each, found on the way.
+
+    Reverse mode then only multiplies by them, in less time than by going back through
+    every rate; through the setting it goes only where that is asked for.
+    """
+    (setting, v, x), (d_setting, d_v, d_x) = primals, tangents
+    ones = jax.tree.map(jnp.ones_like, x)
+    out, by_v = jax.jvp(lambda v: _relax(setting, v, x), (v,), (jnp.ones_like(v),))
+    _, by_x = jax.jvp(lambda x: _relax(setting, v, x), (x,), (ones,))
+    change = {name: jnp.zeros_like(value) for name, value in out.items()}
+    if d_v is not None:
+        change = {name: by_v[name] * d_v for name in out}
+    for name, d in (d_x or {}).items():
+        if d is not None:
+            change[name] = change[name] + by_x[name] * d
+    if any(d is not None for d in jax.tree.leaves(d_setting)):
+        _, more = eqx.filter_jvp(lambda s: _relax(s, v, x), (setting,), (d_setting,))
+        change = {n: change[n] if more[n] is None else change[n] + more[n] for n in out}
+    return out, change
 
 
 def exponential_euler(f: Any, x: States, h: Array) -> States:

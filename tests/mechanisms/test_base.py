@@ -120,3 +120,38 @@ def test_a_channel_needs_a_current():
 
     with pytest.raises(TypeError, match="current"):
         Silent()
+
+
+def test_gates_have_the_derivatives_of_their_formula():
+    class Shifted(AbstractChannel):
+        half: Array = param(-30.0, unit="mV")
+
+        def gates(self, v, env):
+            return {"n": (1 / (1 + jnp.exp(-(v - self.half) / 9)), 2 + 0.01 * (v - self.half) ** 2)}
+
+        def current(self, v, x, env):
+            return x["n"] * v
+
+    env = Env(jnp.asarray(6.3), {}, {}, {})
+    v, x = jnp.linspace(-80.0, 40.0, 7), {"n": jnp.linspace(0.1, 0.9, 7)}
+
+    def moved(half, v, x, h, by_formula):
+        channel = Shifted(half=half)
+        if not by_formula:
+            return channel.advance(v, x, env, h)["n"]
+        inf, tau = channel.gates(v, env)["n"]
+        return x["n"] + (inf - x["n"]) * (1 - jnp.exp(-h / tau))
+
+    arguments = (jnp.linspace(-40.0, -20.0, 7), v, x, jnp.asarray(0.3))
+    weights = jnp.arange(1.0, 8.0)
+    for which in (0, 1, 2, 3, (0, 1, 2, 3)):
+        found, expected = (
+            jax.grad(lambda *a, f=f: jnp.sum(weights * moved(*a, f)), which)(*arguments)
+            for f in (False, True)
+        )
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9), found, expected)
+    tangents = jax.tree.map(jnp.ones_like, arguments)
+    (_, found), (_, expected) = (
+        jax.jvp(lambda *a, f=f: moved(*a, f), arguments, tangents) for f in (False, True)
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
