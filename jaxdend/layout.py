@@ -188,6 +188,7 @@ def layout(tree: Tree, membrane: Subset, where: tuple[Subset, ...]) -> Layout:
     seats = tuple(
         _seat(row[order], blank, position[at.index]) for row, at in zip(inside, where, strict=True)
     )
+    order, position, edge = (a.astype(np.int32) for a in (order, position, edge))
     return Layout(
         order, position, edge, Tree(parent), Subset(np.sort(position[membrane.index])), seats
     )
@@ -245,4 +246,5 @@ def _seat(inside: np.ndarray, blank: np.ndarray, own: np.ndarray) -> Seat:
     compartment = np.empty(len(inside), int)
     compartment[own] = np.arange(len(own))
     lender = covered[np.searchsorted(covered, at.index, side="right") - 1]
-    return Seat(at, compartment[lender], np.searchsorted(at.index, own))
+    source, own = compartment[lender], np.searchsorted(at.index, own)
+    return Seat(at, source.astype(np.int32), own.astype(np.int32))

@@ -36,6 +36,11 @@ def events(trains: Sequence[Sequence[float]]) -> Array:
     return as_leaf(padded)
 
 
+def _product(a: Array, b: Array) -> np.ndarray:
+    """Of two known arrays, known inside `jit` too."""
+    return np.asarray(a) * np.asarray(b)
+
+
 def poisson_events(
     key: PRNGKeyArray,
     rate: ArrayLike,
@@ -62,15 +67,15 @@ def poisson_events(
     named = {"rate": rate, "duration": duration, "refractory": refractory}
     for name, value in named.items():
         check_array(f"poisson_events: {name}", value, "nonnegative", [(), (k,)])
-    if is_concrete(rate, refractory) and np.any(np.asarray(rate * refractory) >= 1000.0):
+    if is_concrete(rate, refractory) and np.any(_product(rate, refractory) >= 1000.0):
         raise ValueError(
             "poisson_events: expected rate * refractory < 1000 (Hz ms), else no such train exists; "
-            f"got up to {np.max(np.asarray(rate * refractory)):g}."
+            f"got up to {np.max(_product(rate, refractory)):g}."
         )
     if max_events is None:
         if not is_concrete(rate, duration):
             raise ValueError("poisson_events: give max_events, as rate or duration is traced.")
-        most = float(np.max(np.asarray(rate * duration), initial=0.0)) * 1e-3
+        most = float(np.max(_product(rate, duration), initial=0.0)) * 1e-3
         max_events = math.ceil(most + 6.0 * math.sqrt(most)) + 10
     rate, duration, dead = (jnp.broadcast_to(p, (k,))[:, None] for p in named.values())
     fires = rate > 0
