@@ -62,7 +62,10 @@ class AbstractMechanism(eqx.Module):
     reads: ClassVar[tuple[str, ...]] = ()  # ions whose concentration or Nernst potential it needs
 
     def gates(self, v: Array, env: Env) -> Gates:
-        """Steady state (1) and time constant (ms) of every gate at `v (k,)` mV."""
+        """Steady state (1) and time constant (ms) of every gate at `v (k,)` mV.
+
+        Each compartment by itself: derivatives rely on entry i depending on `v[i]` alone.
+        """
         del v, env
         return {}
 
