@@ -11,3 +11,7 @@ class ConfigError(ValueError):
 
 class SimulationError(RuntimeError):
     """A solve that failed: says when, where on the cell and the likely cause."""
+
+
+class RecordingError(ValueError):
+    """A recording that cannot be used: names the file, and the line and column or the sweep."""

@@ -33,6 +33,7 @@ LAYERS = (
         "traces",
         "spikes",
         "recorders",
+        "recordings",
     },
     {"fitting", "models", "protocols"},
     {"sweep", "tasks", "emulator"},

@@ -8,7 +8,7 @@ path = "soma_hh.gnabar"           # the channel or name of an [[insert]], and wh
 bounds = [0.01, 0.5]
 true = 0.12                       # only where the target is simulated
 [target]
-file = "recording.npz"            # t (t,) ms and v (t, r) mV; or .csv; left out: simulated
+file = "recording.npz"            # t (t,) ms and v (t, r) mV; or .csv, .nwb; else simulated
 [fit]
 starts = 10
 [[stage]]
@@ -48,6 +48,7 @@ from jaxdend.config.schema import (
     text,
 )
 from jaxdend.fitting import FitResult, Parameter, ParameterSpace, default_optimizer, fit
+from jaxdend.recordings import read_recordings
 
 Callback = Callable[[int, int, np.ndarray], None]  # stage, step, losses (s,)
 
@@ -261,31 +262,15 @@ def _check_stage(place: Place, table: Any) -> Table:
 
 def _read_recording(file: Path, ts: np.ndarray) -> np.ndarray:
     """The traces in `file` at the times `ts`, `(t, r)` mV."""
-    if file.suffix == ".npz":
-        with np.load(file, allow_pickle=False) as data:
-            missing = {"t", "v"} - set(data.files)
-            if missing:
-                raise ValueError(
-                    f"{file.name} needs arrays t and v; it has {', '.join(data.files)}"
-                )
-            t, v = np.asarray(data["t"], float), np.asarray(data["v"], float)
-    elif file.suffix == ".csv":
-        rows = np.atleast_2d(np.genfromtxt(file, delimiter=",", comments="#", dtype=float))
-        if np.isnan(rows[0]).all():
-            rows = rows[1:]  # a line of column names
-        t, v = rows[:, 0], rows[:, 1:]
-    else:
-        raise ValueError(f"{file.name}: expected .npz (t, v) or .csv (t, v1, v2, …)")
-    v = v[:, None] if v.ndim == 1 else v
-    if t.ndim != 1 or v.ndim != 2 or len(t) != len(v) or len(t) < 2:
-        raise ValueError(f"{file.name}: expected t (t,) and v (t, r), got {t.shape} and {v.shape}")
-    if not (np.isfinite(t).all() and np.isfinite(v).all()):
-        raise ValueError(f"{file.name} holds values that are not numbers")
-    if np.any(np.diff(t) <= 0):
-        raise ValueError(f"{file.name}: the times t must increase")
+    sweeps = read_recordings(file, units=("ms", "mV", "nA"))
+    if len(sweeps) != 1:
+        raise ValueError(
+            f"{file.name} holds {len(sweeps)} sweeps: write the one to fit to a file of its own"
+        )
+    t = sweeps[0].ts
     if t[0] > ts[0] + 1e-6 or t[-1] < ts[-1] - 1e-6:
         raise ValueError(
             f"{file.name} covers {t[0]:g} to {t[-1]:g} ms, "
             f"the simulation {ts[0]:g} to {ts[-1]:g} ms"
         )
-    return np.stack([np.interp(ts, t, column) for column in v.T], axis=1)
+    return np.stack([np.interp(ts, t, column) for column in sweeps[0].v.T], axis=1)
