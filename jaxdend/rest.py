@@ -20,6 +20,7 @@ def rest(
     v0: ArrayLike = -65.0,
     tolerance: float = 1e-9,
     max_steps: int = 200,
+    throw: bool = True,
 ) -> State:
     """The state in which nothing moves, without inputs, reached from around `v0`.
 
@@ -28,18 +29,19 @@ def rest(
     follow from the implicit function theorem, at the cost of one more solve.
 
     **Arguments:** `v0`, a number or `(n,)` mV, where to look; `tolerance` on the last step, mV (in
-    float32 at least 1e-4); `max_steps` of Newton.
+    float32 at least 1e-4); `max_steps` of Newton; `throw=False` returns a state of NaN where no
+    steady state is found, so that it does not stop a batch.
 
     **Returns:** a `State` to pass to `simulate` as `v0=`.
 
     **Raises:** an `equinox` runtime error if no steady state is found near `v0`. A steady state
     need not be stable: a cell that fires by itself is balanced at one, too.
     """
-    return _rest(cell, jnp.asarray(v0, float), tolerance, max_steps)
+    return _rest(cell, jnp.asarray(v0, float), tolerance, max_steps, throw)
 
 
 @eqx.filter_jit
-def _rest(cell: Cell, v0: Array, tolerance: float, max_steps: int) -> State:
+def _rest(cell: Cell, v0: Array, tolerance: float, max_steps: int, throw: bool) -> State:
     grid = jnp.asarray([0.0, 0.025], cell.area.dtype)
     model = build_model(cell, (), grid=grid, h=grid[1], rounded=True, widths=())
     begin = model.initial(v0, True)
@@ -60,11 +62,14 @@ def _rest(cell: Cell, v0: Array, tolerance: float, max_steps: int) -> State:
     v, inside = jax.lax.custom_root(residual, (begin.v, inside), solve, tangent_solve)
     state = _settled(model, v, inside)
     worst = jnp.max(jnp.abs(_local_solve_at(model, (v, inside))[0]))
+    found = worst < 1e3 * tolerance
+    if not throw:
+        return jax.tree.map(lambda a: jnp.where(found, a, jnp.nan), state)  # all are floating
     message = (
         "rest: no steady state found near v0. Try another v0, or run "
         "jd.simulate for a while and pass on Traces.final."
     )
-    return eqx.error_if(state, ~(worst < 1e3 * tolerance), message)
+    return eqx.error_if(state, ~found, message)
 
 
 def _settled(model: Model, v: Array, inside: list[Array]) -> State:

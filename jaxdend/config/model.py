@@ -31,6 +31,7 @@ import jax
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
+from jaxdend._checks import Input
 from jaxdend._errors import ConfigError, MorphologyError
 from jaxdend.cell import Cell
 from jaxdend.config import registry
@@ -50,7 +51,7 @@ from jaxdend.config.schema import (
     text,
 )
 from jaxdend.rest import rest
-from jaxdend.simulate import simulate
+from jaxdend.simulate import Record, simulate
 from jaxdend.solvers import BackwardEuler, CrankNicolson
 from jaxdend.traces import Traces
 
@@ -61,7 +62,7 @@ _MEMBRANE = {
     "cm": Key(number("µF/cm²", above=0.0)),
     "ra": Key(number("Ω·cm", above=0.0)),
 }
-_CELL = {
+CELL = {
     "max_length": Key(number("µm", above=0.0)),
     "d_lambda": Key(number(above=0.0)),
     "cm": Key(number("µF/cm²", above=0.0), default=1.0),
@@ -132,21 +133,33 @@ class ModelFile:
         """The cell, the inputs and the recording sites, in JAX's current precision."""
         top = Place(self.file)
         base = self._base()
-        experiment = Experiment(self, base, (), (), ())
-        cell = experiment.neuron({})
+        cell = Experiment(self, base, (), (), ()).neuron({})
         inputs = []
-        for name, known in (("stimulus", registry.STIMULI), ("synapse", registry.SYNAPSES)):
-            for i, item in enumerate(self.resolved.get(name, [])):
-                place = _item(top, name, i)
-                arguments = {k: v for k, v in item.items() if k not in ("kind", "at", "preset")}
-                sites = _sites(place, cell, item["at"])
-                with located(place):
-                    arguments = {k: _array(v) for k, v in arguments.items()}
-                    inputs.append(known[item["kind"]](site=np.asarray(sites), **arguments))
+        for name, i, item in self.inputs():
+            sites = _sites(_item(top, name, i), cell, item["at"])
+            inputs.append(self._input(name, i, item, np.asarray(sites), {}))
         record = self.resolved["simulate"]["record"]
         sites = _sites(top.within("[simulate] record"), cell, record)
         labels = tuple(describe(where) for where in record)
         return Experiment(self, base, tuple(inputs), tuple(sites), labels)
+
+    def inputs(self) -> list[tuple[str, int, Table]]:
+        """The name of the table, the number in it from 0 and the keys of every input."""
+        names = ("stimulus", "synapse")
+        return [(x, i, item) for x in names for i, item in enumerate(self.resolved.get(x, []))]
+
+    def _input(
+        self, name: str, i: int, item: Table, sites: ArrayLike, theta: Mapping[str, ArrayLike]
+    ) -> Input:
+        """One input, with what `theta` has for it."""
+        path = f"{name}.{i + 1}."
+        arguments = {k: v for k, v in item.items() if k not in ("kind", "at", "preset")}
+        with located(_item(Place(self.file), name, i)):
+            arguments = {k: _array(v) for k, v in arguments.items()}
+            given = {k.removeprefix(path): v for k, v in theta.items() if k.startswith(path)}
+            sites = given.pop("at", sites)
+            known = registry.STIMULI | registry.SYNAPSES
+            return known[item["kind"]](site=sites, **arguments | given)
 
     def _base(self) -> Cell:
         """The bare cell, without mechanisms."""
@@ -172,7 +185,7 @@ class Experiment:
 
     model: ModelFile
     base: Cell  # without mechanisms
-    inputs: tuple
+    inputs: tuple[Input, ...]
     sites: tuple[int, ...]  # recorded compartments
     labels: tuple[str, ...]  # one for each of them
 
@@ -193,6 +206,17 @@ class Experiment:
                 cell = cell.insert(mechanism, mask(cell, item.get("where")))
         return cell
 
+    def drive(self, theta: Mapping[str, ArrayLike]) -> tuple[Input, ...]:
+        """The inputs; `theta` maps paths such as `"stimulus.1.amplitude"` to other values.
+
+        `"synapse.2.at"` is a compartment, or one for every place of that input. As pure as
+        `neuron`: sites and numbers may be traced.
+        """
+        made = zip(self.model.inputs(), self.inputs, strict=True)
+        return tuple(
+            self.model._input(name, i, item, known.site, theta) for (name, i, item), known in made
+        )
+
     def times(self) -> Float[np.ndarray, " t"]:
         """Times of the samples that `simulate` saves, ms."""
         keys = self.model.resolved["simulate"]
@@ -201,9 +225,18 @@ class Experiment:
         return keys["t0"] + spacing * np.arange(count + 1)
 
     def simulate(
-        self, cell: Cell | None = None, *, progress: bool = False, throw: bool = True
+        self,
+        cell: Cell | None = None,
+        inputs: tuple[Input, ...] | None = None,
+        *,
+        record: Record = None,
+        progress: bool = False,
+        throw: bool = True,
     ) -> Traces:
         """Run the simulation that `[simulate]` describes, on `neuron({})` or on `cell`.
+
+        **Arguments:** `inputs`, what `drive` made, instead of the file's; `record`, instead of
+        the sites of the file, as `jaxdend.simulate` takes it.
 
         **Raises:** `ConfigError` for times and steps that do not fit; `SimulationError`.
         """
@@ -212,14 +245,14 @@ class Experiment:
         with located(Place(self.model.file, "[simulate]")):
             return simulate(
                 cell,
-                self.inputs,
+                self.inputs if inputs is None else inputs,
                 t0=keys["t0"],
                 t1=keys["t1"],
                 dt=keys["dt"],
-                v0=rest(cell) if keys["v0"] == "rest" else keys["v0"],
+                v0=rest(cell, throw=throw) if keys["v0"] == "rest" else keys["v0"],
                 solver=SOLVERS[keys["solver"]](),
                 save_every=keys["save_every"],
-                record=np.asarray(self.sites),
+                record=np.asarray(self.sites) if record is None else record,
                 progress=progress,
                 throw=throw,
             )
@@ -296,7 +329,7 @@ def _check_morphology(top: Place, table: Any) -> Table:
 
 def _check_cell(top: Place, table: Any) -> Table:
     place = top.within("[cell]")
-    out = check_table(place, table, _CELL)
+    out = check_table(place, table, CELL)
     if "max_length" in out and "d_lambda" in out:
         raise place.error("takes max_length or d_lambda, not both")
     if "max_length" not in out and "d_lambda" not in out:

@@ -1,0 +1,86 @@
+"""What the `[[output]]` tables of a sweep file keep of every point."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from jaxtyping import Array
+
+from jaxdend.config import registry
+from jaxdend.config.schema import Key, Place, Table, check_table, check_tables, integer, text
+from jaxdend.fitting import features
+from jaxdend.sweep._outputs import OUTPUTS
+
+DEFAULT = [{"kind": "peak"}, {"kind": "spike_count"}]
+_WHOLE = ("every", "most", "max_spikes")
+_FEATURES = {
+    name: function
+    for name, function in inspect.getmembers(features, inspect.isfunction)
+    if list(inspect.signature(function).parameters)[:2] == ["ts", "v"] and name not in OUTPUTS
+}
+KINDS: dict[str, Callable[..., Array]] = {name: f for name, (f, _) in OUTPUTS.items()} | _FEATURES
+
+
+def check_outputs(top: Place, value: Any, sites: int) -> list[Table]:
+    """The `[[output]]` tables with their names filled in; `sites` is how many are recorded.
+
+    **Raises:** `ConfigError` naming the file, the output and the key.
+    """
+    out: list[Table] = []
+    for i, table in enumerate(check_tables(top.within("[[output]]"), value)):
+        place = top.within(f"[[output]] {i + 1}")
+        chosen = {k: v for k, v in table.items() if k == "kind"} if isinstance(table, dict) else {}
+        kind = check_table(place, chosen, {"kind": Key(text(KINDS), required=True)})["kind"]
+        keys = {
+            "kind": Key(text(), required=True),
+            "name": Key(text()),
+            "record": Key(integer(least=1), default=1),
+        }
+        item = check_table(place, table, keys | _arguments(KINDS[kind]))
+        if item["record"] > sites:
+            raise place.error(
+                f"record: [simulate] record names {sites} sites, numbered from 1; "
+                f"got {item['record']}"
+            )
+        item.setdefault("name", kind if item["record"] == 1 else f"{kind}_{item['record']}")
+        if any(item["name"] == other["name"] for other in out):
+            raise place.error(f"name {item['name']!r} is taken; give each output its own name")
+        out.append(item)
+    return out
+
+
+def output(item: Table) -> Callable[[Array, Array], Array]:
+    """The function of `ts (t,)` and `v (t,)` that a checked output stands for."""
+    arguments = {k: v for k, v in item.items() if k not in ("kind", "name", "record")}
+    return lambda ts, v: KINDS[item["kind"]](ts, v, **arguments)
+
+
+def attributes(item: Table, label: str, keys: Table) -> dict[str, Any]:
+    """What a store says of an output: units, a description, and the times of a trace.
+
+    **Arguments:** `label`, where it was recorded; `keys`, the model's `[simulate]`.
+    """
+    function = KINDS[item["kind"]]
+    first = (inspect.getdoc(function) or item["kind"]).split("\n\n")[0].replace("\n", " ")
+    unit = OUTPUTS[item["kind"]][1] if item["kind"] in OUTPUTS else ""
+    out: dict[str, Any] = {"long_name": first, "recorded_at": label}
+    if unit:
+        out["units"] = unit
+    if item["kind"] == "voltage":
+        out["first_ms"] = keys["t0"]
+        out["step_ms"] = keys["dt"] * keys["save_every"] * item["every"]
+    given = {k: v for k, v in item.items() if k not in ("kind", "name", "record")}
+    return out | ({"arguments": given} if given else {})
+
+
+def _arguments(function: Callable[..., Any]) -> dict[str, Key]:
+    """What a file can give to an output, the options of the search for spikes included."""
+    keys = registry.call_keys(function)
+    found = inspect.signature(function).parameters.values()
+    if any(x.kind is x.VAR_KEYWORD for x in found):
+        keys = registry.call_keys(features.find_spikes) | keys
+    keys = {name: key for name, key in keys.items() if name not in ("ts", "v")}
+    for name in _WHOLE:
+        if name in keys:
+            keys[name] = Key(integer(least=1), default=keys[name].default)
+    return keys
