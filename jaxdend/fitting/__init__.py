@@ -10,8 +10,10 @@ from jaxdend.fitting._losses import (
     van_rossum,
     window_loss,
 )
+from jaxdend.fitting._quasi_newton import least_squares, quasi_newton
 from jaxdend.fitting._result import FitResult
 from jaxdend.fitting._space import Parameter, ParameterSpace
+from jaxdend.fitting._steps import normalised, polyak
 
 __all__ = [
     "FitResult",
@@ -19,7 +21,11 @@ __all__ = [
     "ParameterSpace",
     "default_optimizer",
     "fit",
+    "least_squares",
     "mse",
+    "normalised",
+    "polyak",
+    "quasi_newton",
     "smoothed_mse",
     "smoothed_rms",
     "soft_dtw",

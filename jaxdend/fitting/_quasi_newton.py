@@ -1,0 +1,284 @@
+"""Least squares and quasi-Newton through optimistix, from several starts at once.
+
+optimistix decides on every step; the model is evaluated out here, for all starts in one `jax.vmap`.
+Each iteration gives a solver the affine function with the value and the derivative just found,
+which is all that it looks at, so that a Jacobian is computed once, in whichever mode is cheaper,
+and the solver's state stays small enough to be saved.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optimistix as optx
+from jaxtyping import Array, ArrayLike, Bool, Float, PyTree
+
+from jaxdend.fitting._fit import _starting_vectors
+from jaxdend.fitting._result import FitResult
+from jaxdend.fitting._run import Callback, Loop, Rows, as_result, begin, described, digest, watched
+from jaxdend.fitting._space import ParameterSpace
+
+Residuals = Callable[[dict[str, Array]], Array]
+Evaluate = Callable[[Array], tuple[Array, Array]]  # z (p,) -> value (m,) or (), its derivative
+
+LEAST_SQUARES = {
+    "levenberg_marquardt": optx.LevenbergMarquardt,
+    "gauss_newton": optx.GaussNewton,
+    "dogleg": optx.Dogleg,
+}
+MINIMISERS = {"bfgs": optx.BFGS, "dfp": optx.DFP, "lbfgs": optx.LBFGS, "cg": optx.NonlinearCG}
+FEW = 4  # residuals per parameter up to which a reverse-mode Jacobian is taken without being asked
+
+
+class _State(eqx.Module):
+    """Where `s` starts stand; all of it is saved and resumed."""
+
+    y: Float[Array, "s p"]  # the last accepted point
+    solver: PyTree  # the array leaves of optimistix's state, each (s, ...)
+    done: Bool[Array, " s"]  # converged, or cannot go on
+
+
+def least_squares(
+    residuals: Residuals,
+    space: ParameterSpace,
+    *,
+    method: Literal["levenberg_marquardt", "gauss_newton", "dogleg"] = "levenberg_marquardt",
+    jacobian: Literal["auto", "forward", "reverse"] = "auto",
+    starts: int | ArrayLike | Mapping[str, ArrayLike] = 10,
+    steps: int = 50,
+    key: ArrayLike = 0,
+    max_step: float = 2.0,
+    rtol: float = 1e-8,
+    atol: float = 1e-8,
+    chunk: int = 1,
+    progress: bool = True,
+    callback: Callback | None = None,
+    resume: bool | FitResult = False,
+    save_to: str | os.PathLike[str] | None = None,
+    save_every: int = 10,
+) -> FitResult:
+    """Minimise half the sum of squared residuals over a parameter space, from several starts.
+
+    Every iteration evaluates the residuals and their Jacobian at all starts at once. The history
+    holds every trial, also those that were turned down: `losses[i]` is half the sum of squares at
+    `vectors[i]`. A trial that is not finite is turned down and a shorter step tried (not by
+    `"gauss_newton"`, which takes every step, and stops there). No component moves by more than
+    `max_step` at once. A start stops by itself when it moves by less than `atol + rtol |z|`; the
+    run ends when all have stopped.
+
+    For the Jacobian of a simulation, `residuals` should simulate with
+    `simulate(..., adjoint=diffrax.ForwardMode())`: one forward pass for each parameter, at once.
+    `simulate`'s default is for reverse mode only, which costs a backward pass for each *residual*:
+    right for a few features of a trace, not for its samples.
+
+    **Arguments:**
+
+    - `residuals`: parameters, name -> array in the space's units, to an array of any shape.
+    - `method`: `"levenberg_marquardt"`, `"gauss_newton"` or `"dogleg"`.
+    - `jacobian`: `"forward"`, `"reverse"`, or `"auto"`: forward where the residuals allow it, else
+      reverse if there are at most four of them per parameter.
+    - `max_step`: in units of the unconstrained vector, where the whole of a range is about 8 wide.
+    - `rtol`, `atol`: when a start has converged.
+    - `save_to`: a folder of checkpoints, written every `save_every` steps and at the end.
+    - `resume`: `True` to go on from `save_to`, or a result to go on from: the history is bit for
+      bit that of an uninterrupted run. `starts` and `key` must be the same.
+    - `starts`, `steps`, `key`, `chunk`, `progress`, `callback`: as in `fit`.
+
+    **Raises:** `ValueError` for an unknown method, residuals that are not finite at any start or
+    that cannot be differentiated in the mode asked for, and what does not fit a `resume`.
+    """
+    solver = _solver(LEAST_SQUARES, method, rtol, atol)
+    z = _starting_vectors(space, starts, key)
+
+    def values(z: Array) -> Array:
+        return jnp.ravel(jnp.asarray(residuals(space.to_dict(z)))).astype(z.dtype)
+
+    evaluate = _with_jacobian(values, z[0], jacobian)
+    header = {"run": "least_squares", "method": method, "space": described(space),
+              "max_step": max_step, "rtol": rtol, "atol": atol, "starts": digest(z)}  # fmt: skip
+    loop = Loop(steps, method, chunk, progress, watched(callback), save_to, save_every)
+    return _minimise(evaluate, _half_squares, solver, max_step, space, z, loop, resume, header)
+
+
+def quasi_newton(
+    loss: Callable[[dict[str, Array]], Array],
+    space: ParameterSpace,
+    *,
+    method: Literal["bfgs", "dfp", "lbfgs", "cg"] = "bfgs",
+    starts: int | ArrayLike | Mapping[str, ArrayLike] = 10,
+    steps: int = 100,
+    key: ArrayLike = 0,
+    max_step: float = 2.0,
+    rtol: float = 1e-8,
+    atol: float = 1e-8,
+    chunk: int = 1,
+    progress: bool = True,
+    callback: Callback | None = None,
+    resume: bool | FitResult = False,
+    save_to: str | os.PathLike[str] | None = None,
+    save_every: int = 10,
+) -> FitResult:
+    """Minimise a scalar loss by a quasi-Newton method with line search, from several starts.
+
+    As `least_squares`, for a loss that is no sum of squares: each iteration costs one reverse-mode
+    gradient for every start, and each row of the history is one trial of the line search. Best
+    close to a minimum, to polish what `fit` found: `starts=result.best_vectors`.
+
+    **Arguments:** `method`, `"bfgs"`, `"dfp"`, `"lbfgs"` (many parameters) or `"cg"` (nonlinear
+    conjugate gradients); the others as in `least_squares`.
+
+    **Raises:** `ValueError` for an unknown method, a loss that is not a scalar or not finite at any
+    start, and what does not fit a `resume`.
+    """
+    solver = _solver(MINIMISERS, method, rtol, atol)
+    z = _starting_vectors(space, starts, key)
+
+    def value(z: Array) -> Array:
+        out = jnp.asarray(loss(space.to_dict(z)))
+        if out.shape != ():
+            raise ValueError(f"the loss must be a scalar, got shape {out.shape}")
+        return out.astype(z.dtype)
+
+    header = {"run": "quasi_newton", "method": method, "space": described(space),
+              "max_step": max_step, "rtol": rtol, "atol": atol, "starts": digest(z)}  # fmt: skip
+    loop = Loop(steps, method, chunk, progress, watched(callback), save_to, save_every)
+    evaluate = jax.value_and_grad(value)
+    return _minimise(evaluate, lambda f: f, solver, max_step, space, z, loop, resume, header)
+
+
+def _solver(known: dict[str, Any], method: str, rtol: float, atol: float) -> Any:
+    if method not in known:
+        raise ValueError(f"method must be one of {', '.join(known)}; got {method!r}")
+    return known[method](rtol=rtol, atol=atol)
+
+
+def _half_squares(residuals: Array) -> Array:
+    return 0.5 * jnp.sum(residuals**2)
+
+
+def _with_jacobian(values: Callable[[Array], Array], z: Array, mode: str) -> Evaluate:
+    """Residuals `(m,)` and their Jacobian `(m, p)` at a vector, in the mode that works."""
+    if mode not in ("auto", "forward", "reverse"):
+        raise ValueError(f"jacobian must be 'auto', 'forward' or 'reverse', got {mode!r}")
+
+    def repeated(z: Array) -> tuple[Array, Array]:
+        out = values(z)
+        return out, out
+
+    def forward(z: Array) -> tuple[Array, Array]:
+        jacobian, out = jax.jacfwd(repeated, has_aux=True)(z)
+        return out, jacobian
+
+    def reverse(z: Array) -> tuple[Array, Array]:
+        jacobian, out = jax.jacrev(repeated, has_aux=True)(z)
+        return out, jacobian
+
+    if mode == "reverse":
+        return reverse
+    try:
+        jax.eval_shape(forward, z)
+    except TypeError as error:
+        if "forward-mode" not in str(error):
+            raise
+        count = jax.eval_shape(values, z).size
+        if mode == "auto" and count <= FEW * z.size:
+            return reverse
+        raise ValueError(
+            f"the {count} residuals of {z.size} parameters cannot be differentiated in forward "
+            "mode; let them simulate with adjoint=diffrax.ForwardMode(), or pass "
+            f"jacobian='reverse', at the cost of {count} backward passes for every Jacobian"
+        ) from error
+    return forward
+
+
+def _minimise(
+    evaluate: Evaluate,
+    loss_of: Callable[[Array], Array],
+    solver: Any,
+    max_step: float,
+    space: ParameterSpace,
+    z: Array,
+    loop: Loop,
+    resume: bool | FitResult,
+    header: dict[str, Any],
+) -> FitResult:
+    """What both have in common: the compiled chunk of iterations, and the loop around it."""
+    begun, iterate = _iteration(evaluate, loss_of, solver, max_step)
+    state = jax.jit(jax.vmap(begun))(z)
+    part = begin(loop, space, state, resume, header)
+
+    @jax.jit
+    def run(state: _State, count: Array) -> tuple[_State, Array, Array]:
+        losses = jnp.zeros((loop.chunk, z.shape[0]), z.dtype)
+        vectors = jnp.zeros((loop.chunk, *z.shape), z.dtype)
+
+        def body(i: Array, carry: tuple) -> tuple:
+            state, losses, vectors = carry
+            state, loss, trial = jax.vmap(iterate)(state)
+            return state, losses.at[i].set(loss), vectors.at[i].set(trial)
+
+        return jax.lax.fori_loop(0, count, body, (state, losses, vectors))
+
+    def advance(state: _State, count: int) -> tuple[_State, Rows, bool]:
+        after, losses, vectors = run(state, jnp.asarray(count))
+        rows = {"losses": np.asarray(losses)[:count], "vectors": np.asarray(vectors)[:count]}
+        if not np.isfinite(rows["losses"][0]).any() and np.array_equal(rows["vectors"][0], z):
+            raise ValueError(
+                f"the loss or its derivative is not finite at any of the {z.shape[0]} starts; "
+                "check it at one of them, or narrow the bounds"
+            )
+        return after, rows, bool(after.done.all())
+
+    if part.steps and bool(np.all(part.state.done)):
+        return as_result(space, part)
+    return as_result(space, loop.run(advance, part, header))
+
+
+def _iteration(
+    evaluate: Evaluate, loss_of: Callable[[Array], Array], solver: Any, max_step: float
+) -> tuple[Callable[[Array], _State], Callable[[_State], tuple[_State, Array, Array]]]:
+    """How one start begins, and one iteration of it: state -> state, loss and trial vector."""
+    options = {"jac": "fwd"}
+    tags = frozenset()
+
+    def local(trial: Array, value: Array, slope: Array) -> Callable:
+        return lambda y, args: (value + slope @ (y - trial), None)
+
+    def initial(z: Array) -> Any:
+        value, slope = jax.eval_shape(evaluate, z)
+        fn = local(z, jnp.zeros(value.shape, z.dtype), jnp.zeros(slope.shape, z.dtype))
+        return solver.init(fn, z, None, options, value, None, tags)
+
+    def begun(z: Array) -> _State:
+        return _State(z, eqx.filter(initial(z), eqx.is_array), jnp.asarray(False))
+
+    def iterate(state: _State) -> tuple[_State, Array, Array]:
+        # what is no array in optimistix's state (a jaxpr) belongs to this very trace
+        static = eqx.filter(initial(state.y), eqx.is_array, inverse=True)
+        before = eqx.combine(state.solver, static)
+        trial = jnp.where(state.done, state.y, before.y_eval)
+        value, slope = evaluate(trial)
+        fine = jnp.isfinite(value).all() & jnp.isfinite(slope).all()
+        value = jnp.where(fine, value, jnp.nan)
+        slope = jnp.where(fine, slope, 0.0)
+        fn = local(trial, value, slope)
+        y, after, _ = solver.step(fn, state.y, None, options, before, tags)
+        converged, result = solver.terminate(fn, y, None, options, after, tags)
+        move = after.y_eval - y
+        # solvers compare with y_eval wherever it lies, so a step may be shortened here
+        shorter = max_step / jnp.maximum(jnp.max(jnp.abs(move)), max_step)
+        after = eqx.tree_at(lambda s: s.y_eval, after, y + shorter * move)
+        if isinstance(solver.search, optx.BacktrackingArmijo):  # goes on from this length
+            length = after.search_state.step_size * shorter
+            after = eqx.tree_at(lambda s: s.search_state.step_size, after, length)
+        still = jnp.all(jnp.abs(move) <= solver.atol + solver.rtol * jnp.abs(y))
+        stuck = ~jnp.isfinite(move).all() | (result != optx.RESULTS.successful)
+        new = _State(y, eqx.filter(after, eqx.is_array), converged | still | stuck)
+        kept = jax.tree.map(lambda a, b: jnp.where(state.done, a, b), state, new)
+        return kept, loss_of(value), trial
+
+    return begun, iterate
