@@ -1,0 +1,343 @@
+"""The store of a sweep: one zarr group, whole after every write, readable while it grows."""
+
+import dataclasses
+import errno
+import json
+import math
+import os
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FORMAT = "jaxdend sweep"
+VERSION = 1
+NOT_DONE, OK, NOT_FINITE, FAILED = 0, 1, 2, 3
+STATUS = {
+    NOT_DONE: "not_done",
+    OK: "ok",
+    NOT_FINITE: "not_finite",
+    FAILED: "simulation_failed",
+}
+_KEY = "jaxdend"  # the attribute that holds the header
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """One array of a store, without its point axis."""
+
+    shape: tuple[int, ...]
+    dtype: str  # numpy's name of it
+    attrs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def header(self) -> dict[str, Any]:
+        """What identifies the array, as JSON."""
+        return {"shape": list(self.shape), "dtype": self.dtype}
+
+
+@dataclasses.dataclass(frozen=True)
+class Store:
+    """A sweep's store, of `n` points in units of `lanes`.
+
+    A unit is one zarr chunk of every array, so two writers never share one. Its `status` is
+    written last, when all else is on the disk: a unit is done exactly if that chunk exists.
+    """
+
+    path: Path
+    header: dict[str, Any]
+    arrays: dict[str, Any]  # name -> zarr array
+
+    @property
+    def n(self) -> int:
+        """How many points the sweep has."""
+        return self.header["points"]
+
+    @property
+    def lanes(self) -> int:
+        """Points in a unit."""
+        return self.header["lanes"]
+
+    @property
+    def units(self) -> int:
+        """How many units the points fill."""
+        return math.ceil(self.n / self.lanes)
+
+    @classmethod
+    def create(
+        cls,
+        path: Path,
+        header: Mapping[str, Any],
+        coordinates: Mapping[str, Field],
+        outputs: Mapping[str, Field],
+    ) -> "Store":
+        """A new, empty store; it appears at `path` whole or not at all.
+
+        **Raises:** `FileExistsError` where `path` exists; `OSError` where it cannot be written.
+        """
+        zarr = import_zarr()
+        draft = _draft(path)
+        shutil.rmtree(draft, ignore_errors=True)  # what a killed process left
+        path.parent.mkdir(parents=True, exist_ok=True)
+        status = Field((), "int8", _status_attributes())
+        n, lanes = header["points"], header["lanes"]
+        names = ["status", *coordinates]
+        attrs = {_KEY: dict(header), "coordinates": " ".join(names)}
+        with explained(path, "creating the store"):
+            group = zarr.open_group(str(draft), mode="w", zarr_format=3, attributes=attrs)
+            for name, field in {**outputs, **coordinates, "status": status}.items():
+                axes = [f"{name}_{i}" for i in range(len(field.shape))]
+                group.create_array(
+                    name,
+                    shape=(n, *field.shape),
+                    chunks=(lanes, *(max(size, 1) for size in field.shape)),
+                    dtype=field.dtype,
+                    fill_value=_fill(field.dtype),
+                    serializer=zarr.codecs.BytesCodec(endian=None)
+                    if np.dtype(field.dtype).itemsize == 1
+                    else "auto",
+                    compressors=[zarr.codecs.ZstdCodec(level=1), zarr.codecs.Crc32cCodec()],
+                    dimension_names=["point", *axes],
+                    attributes=dict(field.attrs),
+                )
+            with warnings.catch_warnings():
+                # no part of the format yet, but xarray warns of a store without it
+                warnings.filterwarnings("ignore", "Consolidated metadata")
+                zarr.consolidate_metadata(str(draft))
+            _sync_tree(draft)
+            os.rename(draft, path)
+            _sync(path.parent)
+        return cls.open(path)
+
+    @classmethod
+    def open(cls, path: Path) -> "Store":
+        """The store at `path`.
+
+        **Raises:** `FileNotFoundError` where there is none; `ValueError` for something else.
+        """
+        zarr = import_zarr()
+        if not path.exists():
+            raise FileNotFoundError(f"there is no sweep at {path}")
+        try:
+            group = zarr.open_group(str(path), mode="r+", zarr_format=3)
+            header = group.attrs.asdict()[_KEY]
+            if header["format"] != FORMAT:
+                raise KeyError(header["format"])
+        except Exception as error:
+            raise ValueError(
+                f"{path} exists, but it is not the store of a jaxdend sweep; choose another place"
+            ) from error
+        if header["version"] != VERSION:
+            raise ValueError(
+                f"{path} has version {header['version']} of the layout of sweeps; this jaxdend "
+                f"reads version {VERSION}"
+            )
+        with zarr.config.set({"array.write_empty_chunks": True}):
+            arrays = {name: group[name] for name in header["arrays"]}
+        return cls(path, header, arrays)
+
+    def check(self, header: Mapping[str, Any]) -> None:
+        """Compare with the header of the sweep that is to go on here.
+
+        **Raises:** `ValueError` naming every entry that differs, and both values.
+        """
+        wanted = json.loads(json.dumps(dict(header)))
+        lines = list(_differences(self.header, wanted))
+        if lines:
+            raise ValueError(
+                f"{self.path} holds a sweep of another configuration, which cannot go on with "
+                "this one:\n" + "\n".join(f"  {line}" for line in lines[:20]) + "\nUse the "
+                "configuration of the store, or another place for the results."
+            )
+
+    def bounds(self, unit: int) -> tuple[int, int]:
+        """First point of a unit, and the one behind its last."""
+        return unit * self.lanes, min((unit + 1) * self.lanes, self.n)
+
+    def done(self) -> np.ndarray:
+        """`(units,)` whether each unit is done."""
+        out = np.zeros(self.units, bool)
+        folder = self.path / "status" / "c"
+        if folder.is_dir():
+            names = [entry.name for entry in os.scandir(folder)]
+            out[[int(name) for name in names if name.isdecimal()]] = True
+        return out
+
+    def write(self, unit: int, values: Mapping[str, np.ndarray], status: np.ndarray) -> None:
+        """Write a unit: all arrays, first axis as long as the unit, then their status.
+
+        **Raises:** `OSError` where the disk is full or fails; the unit is not done then.
+        """
+        start, stop = self.bounds(unit)
+        with explained(self.path, f"writing points {start} to {stop - 1}"):
+            for name, value in values.items():
+                self.arrays[name][start:stop] = value
+            for name in values:
+                _sync(self._file(name, unit))
+            self.arrays["status"][start:stop] = status
+            _sync(self._file("status", unit))
+
+    def read(self, name: str, unit: int) -> np.ndarray:
+        """One array of a unit."""
+        start, stop = self.bounds(unit)
+        return np.asarray(self.arrays[name][start:stop])
+
+    def counts(self) -> dict[int, int]:
+        """Status code -> how many points have it."""
+        out = dict.fromkeys(STATUS, 0)
+        for unit in np.flatnonzero(self.done()):
+            codes, counts = np.unique(self.read("status", int(unit)), return_counts=True)
+            for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
+                out[code] += count
+        out[NOT_DONE] = self.n - sum(out.values())
+        return out
+
+    def tidy(self) -> None:
+        """Remove what a killed writer left. Only while nobody writes."""
+        for part in self.path.rglob("*.partial"):
+            part.unlink(missing_ok=True)
+
+    def repair(self, deep: bool = False) -> list[int]:
+        """Mark units whose files are missing as not done; `deep` reads and checks all of them.
+
+        **Returns:** the units that are to be computed again.
+        """
+        damaged = [
+            int(unit) for unit in np.flatnonzero(self.done()) if not self._whole(int(unit), deep)
+        ]
+        for unit in damaged:
+            self._file("status", unit).unlink(missing_ok=True)
+        return damaged
+
+    def _whole(self, unit: int, deep: bool) -> bool:
+        for name in self.arrays:
+            file = self._file(name, unit)
+            if not file.is_file() or file.stat().st_size == 0:
+                return False
+            if deep or name == "status":
+                try:
+                    value = self.read(name, unit)
+                except Exception:  # whatever a decoder says of damaged bytes
+                    return False
+                if name == "status" and not np.isin(value, [OK, NOT_FINITE, FAILED]).all():
+                    return False
+        return True
+
+    def _file(self, name: str, unit: int) -> Path:
+        """The file of a unit."""
+        zeros = ["0"] * (self.arrays[name].ndim - 1)
+        return self.path.joinpath(name, "c", str(unit), *zeros)
+
+
+@contextmanager
+def explained(path: Path, doing: str) -> Iterator[None]:
+    """Say what a failing disk means for the sweep."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            reason = "the disk is full"
+        text = (
+            f"{reason}, {doing} of the sweep {path}. What was written before is whole: mend this "
+            "and run the same again with resume (--resume) to go on from there"
+        )
+        raise OSError(error.errno or errno.EIO, text) from error
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other runs from the same store; the system lets go of it when this process ends.
+
+    **Raises:** `BlockingIOError` where another run holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.with_name(f".{path.name}.lock")
+    with file.open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BlockingIOError(f"another run is writing the sweep {path}; wait for it") from None
+        except OSError:  # a file system without locks
+            pass
+        yield
+        file.unlink(missing_ok=True)
+
+
+def import_zarr() -> Any:
+    """The zarr package.
+
+    **Raises:** `ImportError` naming the extra.
+    """
+    try:
+        import zarr
+        import zarr.codecs
+    except ImportError as error:
+        raise ImportError(
+            'sweeps need zarr and xarray, which are an extra: pip install "jaxdend[sweep]"'
+        ) from error
+    return zarr
+
+
+def _status_attributes() -> dict[str, Any]:
+    return {
+        "long_name": "what became of the point",
+        "flag_values": list(STATUS),
+        "flag_meanings": " ".join(STATUS.values()),
+    }
+
+
+def _fill(dtype: str) -> Any:
+    kind = np.dtype(dtype).kind
+    return np.nan if kind in "fc" else (False if kind == "b" else 0)
+
+
+def _differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
+    """A line for each entry that is not the same."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted({*old, *new}):
+            inner = f"{where}.{key}" if where else str(key)
+            if key not in old:
+                yield f"{inner}: not in the store, here {_short(new[key])}"
+            elif key not in new:
+                yield f"{inner}: {_short(old[key])} in the store, not here"
+            else:
+                yield from _differences(old[key], new[key], inner)
+    elif old != new:
+        yield f"{where}: {_short(old)} in the store, {_short(new)} here"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _draft(path: Path) -> Path:
+    """Where a store is made before it gets its name."""
+    return path.with_name(f".{path.name}.unfinished")
+
+
+def _sync(path: Path) -> None:
+    """Bring a file or folder to the disk, where the system can."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except PermissionError:  # a folder, on Windows
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sync_tree(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        _sync(path)
+    _sync(folder)
