@@ -12,6 +12,7 @@ from jaxdend.fitting._losses import (
 )
 from jaxdend.fitting._quasi_newton import least_squares, quasi_newton
 from jaxdend.fitting._result import FitResult
+from jaxdend.fitting._search import search
 from jaxdend.fitting._space import Parameter, ParameterSpace
 from jaxdend.fitting._steps import normalised, polyak
 
@@ -26,6 +27,7 @@ __all__ = [
     "normalised",
     "polyak",
     "quasi_newton",
+    "search",
     "smoothed_mse",
     "smoothed_rms",
     "soft_dtw",
