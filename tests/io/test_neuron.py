@@ -1,16 +1,21 @@
 """Exported scripts run in live NEURON, in a process of their own, and agree with `simulate`."""
 
+import importlib
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import jaxdend as jd
+from helpers import ROOT
 from jaxdend import channels
-from jaxdend.channels import CHANNELS, HH, KA, Km, KmCA1, Leak, SKv3_1
+from jaxdend.channels import CHANNELS, HH, KA, CaHVA, CalciumShell, Km, KmCA1, Leak, SKv3_1
 from jaxdend.io import export_neuron
 from jaxdend.io._neuron_names import _NEURON
+from jaxdend.models import hay2011
 
 pytest.importorskip("neuron", reason="live NEURON: pip install 'jaxdend[validation]'")
 
@@ -233,3 +238,58 @@ def test_a_missing_mechanism_is_named_with_its_file(tmp_path):
     assert done.returncode != 0
     assert "NEURON does not know SKv3_1 (SKv3_1.mod or similar, from ModelDB 139653" in done.stderr
     assert "nrnivmodl" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def hay_files(tmp_path_factory) -> Path:
+    """A folder where jaxdend's own NMODL of Hay's set is compiled under the published names."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "scripts"))
+        nmodl = importlib.import_module("benchmarks.nmodl")
+    folder = tmp_path_factory.mktemp("hay")
+    files = {name: nmodl.text(name) for name in nmodl.CHANNELS} | {"CalciumShell": nmodl.POOL}
+    for name, text in files.items():
+        suffix = _NEURON[name].suffix
+        text = text.replace(f"SUFFIX jd{name}", f"SUFFIX {suffix}")
+        text = text.replace("RANGE decay, gamma", "RANGE decay, gamma, depth, minCai")
+        text = re.sub(r"\bgbar\b", f"g{suffix}bar", text)
+        (folder / f"{suffix}.mod").write_text(text)
+    tool = Path(sys.executable).parent / "nrnivmodl"
+    done = subprocess.run([str(tool)], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-500:] + done.stderr[-500:]
+    return folder
+
+
+def small_hay() -> jd.Cell:
+    """Soma, axon, a basal and an apical dendrite with the channels and pools of Hay et al. 2011."""
+    morph = jd.single_compartment(20.0, 20.0).with_cylinder(2, 60.0, 1.0, parent="soma[0]")
+    morph = morph.with_cylinder(3, 200.0, 2.0, parent="soma[0]")
+    morph = morph.with_cylinder(4, 800.0, 3.0, parent="soma[0]", parent_x=1.0)
+    cell = jd.Cell(morph, max_length=40.0, ra=100.0)
+    cell = hay2011(cell, hot=(500.0, 700.0), as_published=False)
+    own = {"cai": 8e-5, "outside": 1.8, "depth": 0.12}
+    cell = cell.insert(CalciumShell(decay=460.0, gamma=5.01e-4, **own), "soma")
+    cell = cell.insert(CalciumShell(decay=122.0, gamma=5.09e-4, **own), "apical")
+    return cell.insert(CaHVA(gbar=1e-5), "basal")  # calcium at rest: no pool there
+
+
+@pytest.mark.slow
+def test_channels_of_hay_spike_under_their_published_names(tmp_path, hay_files):
+    cell = small_hay()
+    sites = [0, cell.locate("apical", distance=600.0), cell.n - 1, cell.locate("basal")]
+    inputs = [
+        jd.Step(0, onset=10.0, duration=60.0, amplitude=0.9),
+        jd.Exp2Syn(sites[1], weight=0.01, times=[30.0], tau1=0.5, tau2=5.0),
+    ]
+    worst, traces = checked(
+        tmp_path, cell, inputs, sites, t1=80.0, v0=-80.0, celsius=6.3, cwd=hay_files
+    )
+    ours = np.asarray(jd.spike_times(traces))
+    found = table(tmp_path / "cell_neuron.csv")
+    up = np.flatnonzero((found[:-1, 1] < 0) & (found[1:, 1] >= 0))
+    rise = found[up + 1, 1] - found[up, 1]
+    theirs = found[up, 0] + 0.025 * -found[up, 1] / rise
+    assert len(ours) >= 3
+    print("spike times differ by at most", np.max(np.abs(ours - theirs)), "ms")
+    assert np.max(np.abs(ours - theirs)) <= 1e-3
+    assert worst <= 0.1
