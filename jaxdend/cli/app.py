@@ -10,6 +10,7 @@ from jaxdend import demo as demonstration
 from jaxdend.cli.console import OUT, explain
 from jaxdend.cli.report import prepare, report_fit, report_simulation
 from jaxdend.cli.runs import run_fit, run_simulation
+from jaxdend.cli.sweep import sweep, sweep_status
 from jaxdend.cli.task import app as task_app
 from jaxdend.cli.task_report import report_against
 from jaxdend.config import FitFile, ModelFile, precision
@@ -22,6 +23,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(task_app)
+app.command()(sweep)
+app.command("sweep-status")(sweep_status)
 
 Out = Annotated[Path, typer.Option("--out", help="Folder for figures, results and settings.")]
 

@@ -1,4 +1,4 @@
-"""Figures: traces, neurons in 2-D, dendrograms, filmstrips, movies, kymographs, fits and tasks.
+"""Figures: traces, neurons in 2-D, dendrograms, films, kymographs, fits, tasks and sweeps.
 
 Every function takes plain arrays or the objects of this package, draws into `ax=` where it is
 given and otherwise into a new figure of one consistent style, and returns what it drew into.
@@ -17,6 +17,7 @@ from jaxdend.plotting.film import filmstrip, movie
 from jaxdend.plotting.fit import plot_fit
 from jaxdend.plotting.neuron import plot_neuron
 from jaxdend.plotting.style import COLORS, context, savefig
+from jaxdend.plotting.sweep import plot_sweep
 from jaxdend.plotting.task import compare_responses, plot_responses, plot_task
 from jaxdend.plotting.traces import kymograph, plot_traces
 
@@ -31,6 +32,7 @@ __all__ = [
     "plot_fit",
     "plot_neuron",
     "plot_responses",
+    "plot_sweep",
     "plot_task",
     "plot_traces",
     "savefig",

@@ -202,12 +202,16 @@ class Design:
         """How many points a group has."""
         return math.prod(part.n for part in self.factors)
 
-    @cached_property
+    @property
     def groups(self) -> list[tuple[Labels, int, int]]:
         """`(labels, start, stop)` of every set of fixed values: the points `start` to `stop - 1`.
 
         One group with no labels where nothing is fixed.
         """
+        return list(self._groups)
+
+    @cached_property
+    def _groups(self) -> list[tuple[Labels, int, int]]:
         size = self._within
         names = [axis.name for axis in self.fixed]
         combinations = itertools.product(*(axis.values or () for axis in self.fixed))
@@ -241,7 +245,7 @@ class Design:
 
     def labels(self, index: int) -> Labels:
         """The fixed values of the point of this number."""
-        return self.groups[index // self._within][0]
+        return dict(self._groups[index // self._within][0])
 
     def header(self) -> dict[str, Any]:
         """What identifies the design, for JSON: equal for equal points only."""
