@@ -17,6 +17,7 @@ from jaxdend.sweep._store import FAILED, NOT_FINITE, OK, Field
 Point = Callable[[dict[str, Array]], Mapping[str, Array]]
 _LANE = ""  # the name of a parameter that no function sees
 FAILURE = "failed"  # the output by which a simulation says that it failed
+JUDGED = "status"  # the output by which it says all: OK, or NOT_FINITE, or FAILED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,14 +49,18 @@ def output_fields(f: Point, points: Mapping[str, np.ndarray]) -> dict[str, Field
             "a point's function returns a dict, name -> array; it returned "
             f"{jax.tree.map(lambda a: a.shape, outputs)}"
         )
-    fields = {name: Field(a.shape, a.dtype.name) for name, a in outputs.items() if name != FAILURE}
+    said = (FAILURE, JUDGED)
+    fields = {name: Field(a.shape, a.dtype.name) for name, a in outputs.items() if name not in said}
     if not fields:
         raise ValueError("a point's function must return at least one output")
     for name, a in outputs.items():
         if a.dtype.kind not in "fciub":
             raise ValueError(f"output {name!r} has the dtype {a.dtype}, which a store cannot hold")
-    if FAILURE in outputs and outputs[FAILURE].shape != ():
-        raise ValueError(f"output {FAILURE!r} says whether the simulation failed: one bool")
+        if a.size == 0:
+            raise ValueError(f"output {name!r} has no elements; its shape is {a.shape}")
+    for name in said:
+        if name in outputs and outputs[name].shape != ():
+            raise ValueError(f"output {name!r} says what became of the simulation: one number")
     return fields
 
 
@@ -135,16 +140,19 @@ def _mapped(f: Point, lanes: int, rounds: int) -> Callable[[dict[str, Array]], d
 def _judged(outputs: Mapping[str, Array]) -> dict[str, Array]:
     """The outputs and the point's `status`; those of a failed simulation are NaN."""
     failed = jnp.asarray(outputs.get(FAILURE, False), bool)
+    if JUDGED in outputs:
+        failed |= outputs[JUDGED] == FAILED
     out, finite = {}, jnp.asarray(True)
     for name, value in outputs.items():
-        if name == FAILURE:
+        if name in (FAILURE, JUDGED):
             continue
         value = jnp.asarray(value)
         if jnp.issubdtype(value.dtype, jnp.inexact):
             finite &= jnp.all(jnp.isfinite(value))
             value = jnp.where(failed, jnp.nan, value)
         out[name] = value
-    out["status"] = jnp.where(failed, FAILED, jnp.where(finite, OK, NOT_FINITE)).astype(jnp.int8)
+    status = outputs.get(JUDGED, jnp.where(finite, OK, NOT_FINITE))
+    out["status"] = jnp.where(failed, FAILED, status).astype(jnp.int8)
     return out
 
 

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ class Progress:
     def say(self, text: str, aloud: bool = True) -> None:
         """A line in the log file, and where there is no terminal on stderr."""
         stamp = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-        with self.path.open("a", encoding="utf-8") as file:
+        with suppress(OSError), self.path.open("a", encoding="utf-8") as file:  # a full disk
             file.write(f"{stamp} {socket.gethostname()}:{os.getpid()} {self.process}{text}\n")
         if aloud and self.lines:
             sys.stderr.write(f"sweep: {self.process}{text}\n")
