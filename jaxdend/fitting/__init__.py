@@ -1,6 +1,7 @@
 """Fit a model's parameters to recordings: a parameter space, trace losses, a gradient loop."""
 
 from jaxdend.fitting._fit import default_optimizer, fit
+from jaxdend.fitting._forcing import clamp_loss, teacher_force
 from jaxdend.fitting._losses import (
     mse,
     smoothed_mse,
@@ -20,6 +21,7 @@ __all__ = [
     "FitResult",
     "Parameter",
     "ParameterSpace",
+    "clamp_loss",
     "default_optimizer",
     "fit",
     "least_squares",
@@ -32,6 +34,7 @@ __all__ = [
     "smoothed_rms",
     "soft_dtw",
     "soft_spikes",
+    "teacher_force",
     "van_rossum",
     "window_loss",
 ]
