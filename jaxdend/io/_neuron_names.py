@@ -113,7 +113,9 @@ _NEURON: dict[str, Counterpart] = {
     "CaT": _one("it", _MAINEN, table=True),
     "PospischilNa": _one("hh2", _POSPISCHIL, "gnabar", "ena", parameters={"vtraub": "vtraub"}),
     "PospischilK": _one("hh2", _POSPISCHIL, "gkbar", "ek", parameters={"vtraub": "vtraub"}),
-    "PospischilM": _one("im", _POSPISCHIL, "gkbar", "ek", parameters={"taumax": "taumax"}),
+    "PospischilM": _one(
+        "im", _POSPISCHIL, "gkbar", "ek", parameters={"taumax": "taumax"}, table=True
+    ),
     "PospischilT": _one("it", _POSPISCHIL, "gcabar", parameters={"shift": "shift"}),
     "NaCA1": _one("na3", _MIGLIORE, ion="ena", parameters={"ar": "ar|ar2", "sh": "sh"}),
     "KA.proximal": _one(
@@ -135,7 +137,7 @@ _NEURON: dict[str, Counterpart] = {
     "BK.poirazi": _one(
         "mykca", _POIRAZI, "gkbar|gbar", "ek", fixed=_variant(_BK, 0.48, 0.28, 0.18, 0.011)
     ),
-    "SlowAhp": _one("kca", _POIRAZI, ion="ek", fixed={"beta": 0.03, "cac": 0.025}),
+    "SlowAhp": _one("kca", _POIRAZI, ion="ek", parameters={"beta": "beta", "cac": "cac"}),
     "CaPoirazi.r_type": _one(
         "car", _POIRAZI, "gcabar", fixed=_variant(_CAR, -48.5, 3.0, 50.0, -53.0, 1.0, 5.0)
     ),
