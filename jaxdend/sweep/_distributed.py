@@ -1,5 +1,6 @@
 """Several processes on one machine or many: who they are, and what they agree on."""
 
+import atexit
 import dataclasses
 import itertools
 import os
@@ -11,7 +12,7 @@ import jax
 from jax._src import distributed
 
 _RUN = itertools.count()  # sweeps of this process: all processes begin the same ones
-_FOREVER = 7 * 24 * 3600.0  # s; the heartbeats end a wait for a process that is lost
+_FOREVER = 7 * 24 * 3600 * 1000  # ms; the heartbeats end a wait for a process that is lost
 _ENVIRONMENT = ("JAXDEND_COORDINATOR", "JAXDEND_PROCESSES", "JAXDEND_PROCESS")
 _LAUNCHERS = (
     ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID"),
@@ -33,30 +34,28 @@ class Processes:
         """Whether this is the process that creates the store and reports."""
         return self.index == 0
 
-    def barrier(self, name: str, timeout: float = _FOREVER) -> None:
-        """Wait until every process is here; `timeout` in s.
-
-        **Raises:** `RuntimeError` after the timeout, or when a process was lost.
-        """
+    def barrier(self) -> None:
+        """Wait until every process is here that is not lost."""
         if self.client is not None:
-            self.client.wait_at_barrier(f"{self.run}/{name}", int(timeout * 1000))
+            self.client.get_live_nodes(list(range(self.count)))
 
     def tell(self, name: str, text: str) -> None:
         """Leave a text for the other processes."""
         if self.client is not None:
             self.client.key_value_set(f"{self.run}/{name}", text)
 
-    def hear(self, name: str, timeout: float = _FOREVER) -> str:
-        """Wait for a text of another process; `timeout` in s."""
-        return self.client.blocking_key_value_get(f"{self.run}/{name}", int(timeout * 1000))
+    def hear(self, name: str) -> str:
+        """Wait for a text of process 0."""
+        return self.client.blocking_key_value_get(f"{self.run}/{name}", _FOREVER)
 
     def neighbours(self) -> int:
         """How many of the processes run on this machine, this one included. Every one must ask."""
         if self.client is None:
             return 1
         self.tell(f"host/{self.index}", socket.gethostname())
-        hosts = [self.hear(f"host/{i}") for i in range(self.count)]
-        return hosts.count(hosts[self.index])
+        self.barrier()
+        hosts = self.client.key_value_dir_get(f"{self.run}/host/")
+        return sum(host == socket.gethostname() for _, host in hosts)
 
     def counter(self, name: str) -> Callable[[int], int]:
         """A function that adds to a counter of all processes and returns what it was before."""
@@ -92,7 +91,8 @@ def start_processes(
     **Arguments:** `coordinator`, `"host:port"` of process 0, a port that is free there;
     `processes`, how many there are; `process`, which of them this is, from 0; `timeout`, how long
     to wait for the others, s; `heartbeat`, after how many seconds of silence a process counts as
-    lost. The others end then, rather than wait; `resume` goes on without losing a point.
+    lost. The others go on without it, and `resume` makes up for what it was computing; where
+    process 0 is lost, all end, and `resume` goes on.
 
     **Returns:** whether there is more than one process.
 
@@ -107,12 +107,15 @@ def start_processes(
                    for size, rank in _LAUNCHERS):  # fmt: skip
             return False
         given = (None, None, None)
+    jax.config.update("jax_enable_recoverability", True)  # others go on without a lost process
     jax.distributed.initialize(
         *given,
         cluster_detection_method="deactivate" if given[0] else None,
         initialization_timeout=int(timeout),
         heartbeat_timeout_seconds=int(heartbeat),
     )
+    if jax.process_index() == 0:  # the others end with it, so it leaves last
+        atexit.register(Processes(0, jax.process_count(), distributed.global_state.client).barrier)
     return jax.process_count() > 1
 
 

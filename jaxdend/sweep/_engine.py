@@ -75,6 +75,8 @@ def run_sweep(
       point, name -> scalar, to outputs, name -> array. Pure JAX; every group returns the same
       arrays. An output `failed` (bool) is not stored but says that the simulation failed, for
       `jd.simulate(..., throw=False)`, which must not throw here; the other outputs become NaN.
+        Where NaN is an answer, as for the first spike of a silent cell, an output `status` says
+        all instead: 1, or 2 or 3 as above.
     - `design`, see `jaxdend.sweep.Design`.
     - `out`, the store, a folder that does not exist unless `resume`; with `resume`, it may.
     - `program`: JSON that describes `make`; kept in the header, and compared when resuming.
@@ -133,13 +135,13 @@ def _together(
     """What every process does, once the store is there."""
     store = Store.open(out)
     pending = np.flatnonzero(~store.done())
-    processes.barrier("read")  # all have read before anyone writes
+    processes.barrier()  # all have read before anyone writes
     try:
         stopped, computed = _work(runner, store, pending, processes, progress)
     except Exception:
-        processes.barrier("end")  # the others go on
+        processes.barrier()  # the others go on
         raise
-    processes.barrier("end")
+    processes.barrier()
     return store, stopped, computed
 
 
