@@ -1,6 +1,9 @@
 """jaxdend: differentiable simulation of neurons with active dendrites, in JAX."""
 # ruff: noqa: E402
 
+import importlib
+from types import ModuleType
+
 from jaxdend.devices import batch as batch, cache_programs as cache_programs, use_all_cores
 
 use_all_cores()  # before anything below starts JAX
@@ -77,3 +80,12 @@ from jaxdend.synapses import (
     tsodyks_markram as tsodyks_markram,
 )
 from jaxdend.traces import Traces as Traces, spike_times as spike_times
+
+_ON_DEMAND = ("fitting", "io", "plotting", "recordings", "sweep", "tasks")
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Packages that a simulation does not need, imported when `jaxdend.<name>` is first used."""
+    if name in _ON_DEMAND:
+        return importlib.import_module(f"jaxdend.{name}")
+    raise AttributeError(f"module 'jaxdend' has no attribute {name!r}")

@@ -141,12 +141,12 @@ def _run(
         return _traces(plan, grid[::save_every], run.saved, run.final), run.result, run.time
     own = adjoint is None or isinstance(adjoint, diffrax.ForwardMode | diffrax.DirectAdjoint)
     if isinstance(solver, AbstractStaggered) and controller is None and own:
-        keep = segment_length(y0, steps, save_every, memory) if adjoint is None else 0
-        schedule = Schedule(solver.advance, steps // save_every, save_every, keep, meter)
-
         order = arrangement(model)
         running = order.model(model)
         merge = Merge(running)
+        start = merge.arranged(order.arranged(y0))
+        keep = segment_length(start, steps, save_every, memory) if adjoint is None else 0
+        schedule = Schedule(solver.advance, steps // save_every, save_every, keep, meter)
 
         def shown(y: State) -> State:
             return order.presented(merge.presented(y))
@@ -158,8 +158,7 @@ def _run(
             )
 
         saved, final, extent = march(
-            merge.model(running), merge.arranged(order.arranged(y0)), grid, save, schedule,
-            plain=adjoint is not None,
+            merge.model(running), start, grid, save, schedule, plain=adjoint is not None,
         )  # fmt: skip
         traces = _traces(plan, grid[::save_every], saved, shown(final))
         good = jnp.all(extent <= BLOWN_UP)
