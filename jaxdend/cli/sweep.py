@@ -19,8 +19,7 @@ from rich.table import Table as Grid
 
 from jaxdend.cli.console import ERR, INTERRUPTED, OUT, explain
 from jaxdend.cli.report import load_plotting
-from jaxdend.config import precision
-from jaxdend.config.sweep import SweepFile
+from jaxdend.config import SweepFile, precision
 from jaxdend.sweep import Summary, failed_points, open_sweep, run_sweep, start_processes
 from jaxdend.sweep._store import STATUS, Store
 
@@ -105,7 +104,7 @@ def _run(checked: SweepFile, out: Path, resume: bool, verify: bool) -> Summary:
     program = {k: v for k, v in checked.resolved.items() if k not in ("run", "design")}
     about = checked.attributes()
     if jax.process_index() == 0:
-        OUT.print(_overview(checked), highlight=False)
+        OUT.print(_overview(checked), highlight=False, soft_wrap=True)
     return run_sweep(
         checked.make,
         checked.design,
@@ -143,9 +142,9 @@ def _overview(checked: SweepFile) -> str:
 
 def _foretell(checked: SweepFile, out: Path) -> None:
     """What the sweep would take: nothing is written."""
-    OUT.print(_overview(checked), highlight=False)
+    OUT.print(_overview(checked), highlight=False, soft_wrap=True)
     f = checked.make(checked.design.groups[0][0])
-    shapes = {name: x for name, x in checked.shapes().items() if name != "failed"}
+    shapes = {name: x for name, x in checked.shapes().items() if name != "status"}
     grid = Grid("output", "shape", "bytes a point")
     for name, x in shapes.items():
         grid.add_row(name, str(x.shape), str(x.size * x.dtype.itemsize))
@@ -203,9 +202,12 @@ def _show_failed(out: Path) -> None:
     rows = failed_points(out, SHOWN)
     if not rows:
         return
-    grid = Grid(*rows[0], title="points that failed", title_justify="left")
+    grid = Grid("point", "status", "parameters", title="failed", title_justify="left")
     for row in rows:
-        grid.add_row(*(f"{x:.6g}" if isinstance(x, float) else str(x) for x in row.values()))
+        number, status, *values = row.values()
+        texts = [f"{x:.6g}" if isinstance(x, float) else str(x) for x in values]
+        pairs = zip(list(row)[2:], texts, strict=True)
+        grid.add_row(str(number), status.replace("_", " "), ", ".join(f"{k} {x}" for k, x in pairs))
     OUT.print(grid)
 
 

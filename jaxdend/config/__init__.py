@@ -1,4 +1,4 @@
-"""Model and fit files in TOML: checked key by key, then built into cells and experiments."""
+"""Model, fit and sweep files in TOML: checked key by key, then built into cells and experiments."""
 
 from jaxdend.config.fit import FitFile as FitFile, Problem as Problem
 from jaxdend.config.model import (
@@ -7,3 +7,4 @@ from jaxdend.config.model import (
     precision as precision,
 )
 from jaxdend.config.registry import example_morphology as example_morphology
+from jaxdend.config.sweep import SweepFile as SweepFile

@@ -9,7 +9,7 @@ from jaxtyping import Array
 from jaxdend.config import registry
 from jaxdend.config.schema import Key, Place, Table, check_table, check_tables, integer, text
 from jaxdend.fitting import features
-from jaxdend.sweep._outputs import OUTPUTS
+from jaxdend.sweep import OUTPUTS
 
 DEFAULT = [{"kind": "peak"}, {"kind": "spike_count"}]
 _WHOLE = ("every", "most", "max_spikes")

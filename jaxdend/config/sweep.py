@@ -54,7 +54,8 @@ from jaxdend.dynamics import Model, State
 from jaxdend.fitting import Parameter
 from jaxdend.simulate import BLOWN_UP
 from jaxdend.solvers.march import in_bytes
-from jaxdend.sweep._design import Design, grid, random, read_table, sobol
+from jaxdend.sweep import Design, grid, random, read_table, sobol
+from jaxdend.sweep._store import FAILED, OK
 
 Point = Mapping[str, Array]
 Function = Callable[[Point], dict[str, Array]]  # one point -> what to keep of it
@@ -165,8 +166,8 @@ class SweepFile:
         **Arguments:** `labels`, name -> value of every fixed axis, as in `design.groups`.
 
         **Returns:** a function of name -> number of the other axes, which gives name -> array of
-        the outputs, and `failed`: whether the voltage was not finite or passed 1000 mV. Compiles
-        once: all numbers, sites included, are traced.
+        the outputs, and `status`: 1, or 3 where the voltage was not finite or passed 1000 mV.
+        Compiles once: all numbers, sites included, are traced.
         """
         model = self.variant(labels)
         experiment = model.build()
@@ -192,7 +193,7 @@ class SweepFile:
             good = (jnp.max(traces["extent"]) <= BLOWN_UP) & (last <= BLOWN_UP)
             voltages = traces["sites"]
             out = {name: keep(traces.ts, voltages[:, r]) for name, r, keep in kept}
-            return {**out, "failed": ~good}
+            return {**out, "status": jnp.where(good, OK, FAILED)}
 
         return f
 

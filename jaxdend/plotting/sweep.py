@@ -27,7 +27,7 @@ def plot_sweep(
     One axis: a line through the mean at each value, and the points; values that are too many for
     that, as of a random sample, are points alone. Two axes: a heat map where they form a grid (the
     mean, where several points fall on a place), else coloured points. A cross marks a place where
-    a point failed.
+    a point failed. Points whose numbers are NaN, as in a store that is not finished, are left out.
 
     **Arguments:** `axes`, name -> `(k,)` numbers or texts, one entry or two; `values (k,)`, NaN
     where a point has none; `label` of the values; `failed (k,)` bool; `log`, names of axes to draw
@@ -47,6 +47,13 @@ def plot_sweep(
                 f"plot_sweep: {name} has shape {column.shape}, the values {values.shape}; "
                 "all must be (k,)"
             )
+    known = np.all(
+        [np.isfinite(column) for column in columns.values() if column.dtype.kind == "f"]
+        or [np.ones(values.shape, bool)],
+        axis=0,
+    )
+    columns = {name: column[known] for name, column in columns.items()}
+    values, bad = values[known], bad[known]
     if len(values) > MOST:
         some = np.linspace(0, len(values) - 1, MOST).astype(int)
         columns = {name: column[some] for name, column in columns.items()}

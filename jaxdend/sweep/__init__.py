@@ -3,8 +3,23 @@
 Needs zarr and xarray: `pip install "jaxdend[sweep]"`.
 """
 
+from jaxdend.sweep._design import Design, grid, random, read_table, sobol, table
 from jaxdend.sweep._distributed import start_processes
 from jaxdend.sweep._engine import Summary, run_sweep
+from jaxdend.sweep._outputs import OUTPUTS
 from jaxdend.sweep._read import failed_points, open_sweep
 
-__all__ = ["Summary", "failed_points", "open_sweep", "run_sweep", "start_processes"]
+__all__ = [
+    "OUTPUTS",
+    "Design",
+    "Summary",
+    "failed_points",
+    "grid",
+    "open_sweep",
+    "random",
+    "read_table",
+    "run_sweep",
+    "sobol",
+    "start_processes",
+    "table",
+]

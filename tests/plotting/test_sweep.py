@@ -34,6 +34,13 @@ def test_a_random_sample_is_a_cloud():
     assert len(ax.collections[0].get_offsets()) == 20_000
 
 
+def test_points_that_are_not_done_are_left_out():
+    x, y = np.array([0.1, 0.1, 0.2, 0.2, np.nan]), np.array([1.0, 2.0, 1.0, 2.0, np.nan])
+    ax = plot_sweep({"x": x, "y": y}, np.arange(5.0))
+    assert ax.collections[0].get_array().shape == (2, 2)
+    plot_sweep({"x": np.full(3, np.nan)}, np.full(3, np.nan))
+
+
 def test_texts_are_ticks():
     ax = plot_sweep({"cell": np.array(["b/a.swc", "b/c.swc"])}, [1.0, 2.0])
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["a.swc", "c.swc"]
