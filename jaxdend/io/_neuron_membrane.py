@@ -3,9 +3,11 @@
 import warnings
 from dataclasses import dataclass, field
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxdend.cell import Cell, Inserted
+from jaxdend.dynamics import build_model
 from jaxdend.io._neuron_names import Counterpart, candidates, densities, matches
 from jaxdend.mechanisms.base import AbstractPool
 
@@ -19,6 +21,7 @@ class Membrane:
     present: dict[str, np.ndarray] = field(default_factory=dict)  # suffix -> bool
     values: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)  # suffix, parameter
     ions: dict[str, np.ndarray] = field(default_factory=dict)  # such as "ek"
+    gates: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)  # suffix, gate: at t = 0
     owner: dict[tuple[str, str], list[str]] = field(default_factory=dict)  # who set it
     numbers: dict[str, float] = field(default_factory=dict)  # globals of NEURON
     skipped: list[str] = field(default_factory=list)  # mechanisms left out
@@ -31,17 +34,17 @@ class Membrane:
 
     def whole(self, suffix: str) -> bool:
         """Whether the mechanism cannot be turned off within a section."""
-        return not densities(suffix)
+        return not densities(suffix, self.files[suffix])
 
 
-def gather(cell: Cell, unknown: str) -> Membrane:
-    """Every mechanism under the names of its NEURON counterpart.
+def gather(cell: Cell, unknown: str, v0: np.ndarray) -> Membrane:
+    """Every mechanism under the names of its NEURON counterpart; `v0` () or `(n,)` mV.
 
     **Raises:** `ValueError`, naming the mechanism, where there is none (with `unknown="skip"` a
     warning instead) and where two mechanisms want one variable of NEURON to differ.
     """
     out = Membrane(cell.n)
-    for item in cell.inserted:
+    for number, item in enumerate(cell.inserted):
         name = type(item.mechanism).__name__
         try:
             found = _choose(item)
@@ -53,6 +56,8 @@ def gather(cell: Cell, unknown: str) -> Membrane:
             continue
         for counterpart, rows in found:
             _put(out, item, counterpart, rows)
+            if counterpart.states:
+                _start(out, cell, number, counterpart, rows, v0)
         at = item.at.index
         mechanism = item.mechanism
         if isinstance(mechanism, AbstractPool):
@@ -60,7 +65,7 @@ def gather(cell: Cell, unknown: str) -> Membrane:
         if "ca" in mechanism.reads or getattr(mechanism, "ion", None) == "ca":
             out.calcium[at] = True
     for suffix, present in out.present.items():
-        for parameter in densities(suffix):
+        for parameter in densities(suffix, out.files[suffix]):
             values = out.values[suffix].setdefault(parameter, np.full(cell.n, np.nan))
             values[present & np.isnan(values)] = 0.0
     return out
@@ -124,6 +129,24 @@ def _put(out: Membrane, item: Inserted, counterpart: Counterpart, rows: np.ndarr
         _number(out, name, f"usetable_{suffix}", np.array([on]))
     for ours, theirs in counterpart.start.items():
         _number(out, name, theirs, _numbers(item, ours)[rows])
+
+
+def _start(
+    out: Membrane,
+    cell: Cell,
+    number: int,
+    counterpart: Counterpart,
+    rows: np.ndarray,
+    v0: np.ndarray,
+) -> None:
+    """Where gates start, for the files that do not start them at rest."""
+    item, h = cell.inserted[number], jnp.asarray(1.0)
+    model = build_model(cell, (), grid=jnp.arange(2) * h, h=h, rounded=True, widths=())
+    state = model.initial(jnp.asarray(v0), True).mechanisms[number]
+    gates = out.gates.setdefault(counterpart.suffix, {})
+    for name in counterpart.states:
+        values = np.broadcast_to(np.asarray(state[name]), len(item.at))
+        gates.setdefault(name, np.full(out.n, np.nan))[item.at.index[rows]] = values[rows]
 
 
 def _set(

@@ -22,6 +22,7 @@ class Counterpart:
     ions: Mapping[str, str] = field(default_factory=dict)  # ours -> NEURON's, such as "ek"
     fixed: Mapping[str, float] = field(default_factory=dict)  # ours -> the value in the file
     start: Mapping[str, str] = field(default_factory=dict)  # ours -> a global of NEURON
+    states: tuple[str, ...] = ()  # gates, of the same names, that do not start at rest there
     density: tuple[str, ...] = ()  # ours that are 0 where the mechanism is absent
     factor: float = 1.0  # from our densities to theirs
     table: bool = False  # whether the file has a TABLE, to be switched off
@@ -111,12 +112,16 @@ _NEURON: dict[str, Counterpart] = {
     "KCa": _mainen("kca", "ek"),
     "Ca": _mainen("ca", table=True),
     "CaT": _one("it", _MAINEN, table=True),
-    "PospischilNa": _one("hh2", _POSPISCHIL, "gnabar", "ena", parameters={"vtraub": "vtraub"}),
-    "PospischilK": _one("hh2", _POSPISCHIL, "gkbar", "ek", parameters={"vtraub": "vtraub"}),
-    "PospischilM": _one(
-        "im", _POSPISCHIL, "gkbar", "ek", parameters={"taumax": "taumax"}, table=True
+    "PospischilNa": _one(
+        "hh2", _POSPISCHIL, "gnabar", "ena", parameters={"vtraub": "vtraub"}, states=("m", "h")
     ),
-    "PospischilT": _one("it", _POSPISCHIL, "gcabar", parameters={"shift": "shift"}),
+    "PospischilK": _one(
+        "hh2", _POSPISCHIL, "gkbar", "ek", parameters={"vtraub": "vtraub"}, states=("n",)
+    ),
+    "PospischilM": _one(
+        "im", _POSPISCHIL, "gkbar", "ek", parameters={"taumax": "taumax"}, table=True, states=("m",)
+    ),
+    "PospischilT": _one("it", _POSPISCHIL, "gcabar", parameters={"shift": "shift"}, states=("h",)),
     "NaCA1": _one("na3", _MIGLIORE, ion="ena", parameters={"ar": "ar|ar2", "sh": "sh"}),
     "KA.proximal": _one(
         "kap", _MIGLIORE, "gkabar", "ek", fixed=_variant(_KA, 11.0, -1.5, 0.55, 0.05, 0.1)
@@ -137,15 +142,29 @@ _NEURON: dict[str, Counterpart] = {
     "BK.poirazi": _one(
         "mykca", _POIRAZI, "gkbar|gbar", "ek", fixed=_variant(_BK, 0.48, 0.28, 0.18, 0.011)
     ),
-    "SlowAhp": _one("kca", _POIRAZI, ion="ek", parameters={"beta": "beta", "cac": "cac"}),
+    "SlowAhp": _one(
+        "kca", _POIRAZI, ion="ek", parameters={"beta": "beta", "cac": "cac"}, states=("m",)
+    ),
     "CaPoirazi.r_type": _one(
-        "car", _POIRAZI, "gcabar", fixed=_variant(_CAR, -48.5, 3.0, 50.0, -53.0, 1.0, 5.0)
+        "car",
+        _POIRAZI,
+        "gcabar",
+        fixed=_variant(_CAR, -48.5, 3.0, 50.0, -53.0, 1.0, 5.0),
+        states=("m", "h"),
     ),
     "CaPoirazi.r_type_soma": _one(
-        "somacar", _POIRAZI, "gcabar", fixed=_variant(_CAR, -60.0, 3.0, 100.0, -62.0, 1.0, 5.0)
+        "somacar",
+        _POIRAZI,
+        "gcabar",
+        fixed=_variant(_CAR, -60.0, 3.0, 100.0, -62.0, 1.0, 5.0),
+        states=("m", "h"),
     ),
     "CaPoirazi.spike": _one(
-        "calH", _POIRAZI, "gcalbar", fixed=_variant(_CAR, -37.0, 1.0, 3.6, -41.0, 0.5, 29.0)
+        "calH",
+        _POIRAZI,
+        "gcalbar",
+        fixed=_variant(_CAR, -37.0, 1.0, 3.6, -41.0, 0.5, 29.0),
+        states=("m", "h"),
     ),
     "IhHuman": _one("Ih_human", "Rich et al. 2021", "gIhbar", parameters={"e": "ehcn"}),
     "CaTGHK": Counterpart(
@@ -163,11 +182,10 @@ def candidates(mechanism: AbstractMechanism) -> list[Counterpart]:
     return [c for key, c in _NEURON.items() if key.split(".")[0] == name]
 
 
-def densities(suffix: str) -> set[str]:
-    """NEURON's names of the conductances of `suffix`, all 0 where nothing sets them."""
-    return {
-        c.parameters[name] for c in _NEURON.values() if c.suffix == suffix for name in c.density
-    }
+def densities(suffix: str, source: str) -> set[str]:
+    """NEURON's names of the conductances of a mechanism, all 0 where nothing sets them."""
+    same = [c for c in _NEURON.values() if (c.suffix, c.source) == (suffix, source)]
+    return {c.parameters[name] for c in same for name in c.density}
 
 
 def matches(counterpart: Counterpart, values: Mapping[str, np.ndarray]) -> np.ndarray:

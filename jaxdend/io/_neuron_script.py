@@ -21,6 +21,14 @@ def build():
         if hasattr(h, name):
             setattr(h, name, value)
     add_inputs(model)
+
+    def start_gates():
+        for suffix, names, gates in GATES:
+            for name in names:
+                for gate, values in gates.items():
+                    assign(model.sections[name], suffix, gate, values)
+
+    model.inputs.append(h.FInitializeHandler(start_gates))
     return model
 
 

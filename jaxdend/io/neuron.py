@@ -69,7 +69,10 @@ def export_neuron(
     path = Path(path)
     path = path if path.suffix == ".py" else path.with_name(path.name + ".py")
     t1, dt = _times(t1, dt, traces)
-    membrane = gather(cell, unknown)
+    start = _voltage(cell, v0)
+    if celsius is not None:
+        cell = cell.set(celsius=celsius)
+    membrane = gather(cell, unknown, start)
     plan = _layout(cell, membrane, layout)
     sites = _sites(cell, record, traces)
     found = _inputs(cell, plan, inputs, unknown, membrane.skipped)
@@ -77,8 +80,8 @@ def export_neuron(
         "DT": dt,
         "STEP_COUNT": round(t1 / dt),
         "SECOND_ORDER": 2 if isinstance(solver, CrankNicolson) else 0,
-        "CELSIUS": float(cell.celsius if celsius is None else celsius),
-        "V_INIT": _start(cell, plan, v0),
+        "CELSIUS": float(cell.celsius),
+        "V_INIT": _start(plan, start),
         "RECORD": [plan.place[i] for i in sites],
     }
     blocks = [_header(path, membrane, plan), _settings(data), _geometry(cell, plan)]
@@ -178,10 +181,15 @@ def _inputs(cell: Cell, plan: Layout, inputs: Any, unknown: str, skipped: list[s
     return out
 
 
-def _start(cell: Cell, plan: Layout, v0: Any) -> float | dict[str, Any]:
+def _voltage(cell: Cell, v0: Any) -> np.ndarray:
+    """`v0` as `()` or `(n,)` mV."""
     v = np.asarray(v0, float) if isinstance(v0, int | float | list | tuple) else _array(v0)
     if v.shape not in ((), (cell.n,)):
         raise ValueError(f"export_neuron: v0 must be a number or ({cell.n},) mV; got {v.shape}.")
+    return v
+
+
+def _start(plan: Layout, v: np.ndarray) -> float | dict[str, Any]:
     if v.ndim == 0:
         return float(v)
     return {p.name: _short(v[p.compartments]) for p in plan.pieces if len(p.compartments)}
@@ -269,6 +277,15 @@ def _membrane(membrane: Membrane, plan: Layout) -> str:
     for suffix, present in membrane.present.items():
         inside = [p for p in pieces if present[p.compartments].any()]
         lines += [f"    {(suffix, *row)!r}," for row in _grouped(inside, membrane.values[suffix])]
+    lines += [
+        "]",
+        "",
+        "# gates at t = 0, where the published files start them elsewhere",
+        "GATES = [",
+    ]
+    for suffix, values in membrane.gates.items():
+        inside = [p for p in pieces if membrane.present[suffix][p.compartments].any()]
+        lines += [f"    {(suffix, *row)!r}," for row in _grouped(inside, values)]
     lines += ["]", "ION_PARAMETERS = [  # mV"]
     ionic = [p for p in pieces if any(~np.isnan(v[p.compartments]).all() for v in _all(membrane))]
     lines += [f"    {row!r}," for row in _grouped(ionic, membrane.ions)]

@@ -1,5 +1,6 @@
 """Exported scripts run in live NEURON, in a process of their own, and agree with `simulate`."""
 
+import ast
 import importlib
 import re
 import subprocess
@@ -12,9 +13,24 @@ import pytest
 import jaxdend as jd
 from helpers import ROOT
 from jaxdend import channels
-from jaxdend.channels import CHANNELS, HH, KA, CaHVA, CalciumShell, Km, KmCA1, Leak, SKv3_1
+from jaxdend.channels import (
+    CHANNELS,
+    HH,
+    KA,
+    CaHVA,
+    CalciumShell,
+    CaT,
+    Km,
+    KmCA1,
+    Leak,
+    PospischilK,
+    PospischilNa,
+    PospischilT,
+    SKv3_1,
+)
 from jaxdend.io import export_neuron
 from jaxdend.io._neuron_names import _NEURON
+from jaxdend.mechanisms.base import Env
 from jaxdend.models import hay2011
 
 pytest.importorskip("neuron", reason="live NEURON: pip install 'jaxdend[validation]'")
@@ -238,6 +254,28 @@ def test_a_missing_mechanism_is_named_with_its_file(tmp_path):
     assert done.returncode != 0
     assert "NEURON does not know SKv3_1 (SKv3_1.mod or similar, from ModelDB 139653" in done.stderr
     assert "nrnivmodl" in done.stderr
+
+
+def test_gates_that_a_published_file_starts_elsewhere_are_set(tmp_path):
+    cell = one(PospischilNa(), PospischilK())
+    text = export_neuron(cell, tmp_path / "cell", v0=-70.0).read_text()
+    ((suffix, sections, gates), *rest) = (
+        row for row in ast.literal_eval(re.search(r"^GATES = (\[.*?^\])", text, re.M | re.S)[1])
+    )
+    assert (suffix, sections, rest) == ("hh2", ["soma[0]"], [])
+    env = Env(cell.celsius, {}, {}, {})
+    expected = {
+        name: float(value)
+        for mechanism in (PospischilNa(), PospischilK())
+        for name, value in mechanism.initial(np.float64(-70.0), env).items()
+    }
+    assert gates == pytest.approx(expected)
+
+
+def test_mechanisms_of_one_name_from_two_sources_keep_their_own_parameters(tmp_path):
+    texts = [export_neuron(one(c), tmp_path / "cell").read_text() for c in (CaT(), PospischilT())]
+    assert ["'gcabar'" in text for text in texts] == [False, True]
+    assert ["'gbar'" in text for text in texts] == [True, False]
 
 
 @pytest.fixture(scope="module")
