@@ -35,6 +35,8 @@ def same(a: Recording, b: Recording) -> None:
 
 @pytest.mark.parametrize("suffix", ["csv", "npz", "nwb"])
 def test_round_trip(tmp_path, suffix):
+    if suffix == "nwb":
+        pytest.importorskip("pynwb")
     written = [sweep(0), sweep(1), sweep(2)]
     path = write_recordings(written, tmp_path / "new" / f"cell.{suffix}")
     assert [p.name for p in path.parent.iterdir()] == [f"cell.{suffix}"]
@@ -181,6 +183,8 @@ def test_any_text_is_read_or_refused(tmp_path_factory, text):
 def test_files_cut_short_and_others(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_recordings(tmp_path / "none.csv")
+    pytest.importorskip("pynwb")
+    pytest.importorskip("pyabf")
     for suffix in ("npz", "nwb"):
         path = write_recordings(sweep(), tmp_path / f"a.{suffix}")
         whole = path.read_bytes()
@@ -299,6 +303,7 @@ def test_wrong_nwb(tmp_path):
 
 
 def test_uneven_times_through_nwb(tmp_path):
+    pytest.importorskip("pynwb")
     ts = np.cumsum(np.linspace(0.05, 0.1, len(T)))
     (read,) = read_recordings(write_recordings(sweep(ts=ts), tmp_path / "a.nwb"))
     np.testing.assert_allclose(read.ts, ts - ts[0], atol=1e-9)
