@@ -64,10 +64,10 @@ def gather(cell: Cell, unknown: str, v0: np.ndarray) -> Membrane:
             out.pool[at] = True
         if "ca" in mechanism.reads or getattr(mechanism, "ion", None) == "ca":
             out.calcium[at] = True
-    for suffix, present in out.present.items():
+    for suffix in out.present:
         for parameter in densities(suffix, out.files[suffix]):
             values = out.values[suffix].setdefault(parameter, np.full(cell.n, np.nan))
-            values[present & np.isnan(values)] = 0.0
+            values[np.isnan(values)] = 0.0  # in the rest of a section, too
     return out
 
 

@@ -121,7 +121,13 @@ _NEURON: dict[str, Counterpart] = {
     "PospischilM": _one(
         "im", _POSPISCHIL, "gkbar", "ek", parameters={"taumax": "taumax"}, table=True, states=("m",)
     ),
-    "PospischilT": _one("it", _POSPISCHIL, "gcabar", parameters={"shift": "shift"}, states=("h",)),
+    "PospischilT": _one(
+        "it",
+        f"{_POSPISCHIL}; its e_ca is the Nernst potential, without a pool too",
+        "gcabar",
+        parameters={"shift": "shift"},
+        states=("h",),
+    ),
     "NaCA1": _one("na3", _MIGLIORE, ion="ena", parameters={"ar": "ar|ar2", "sh": "sh"}),
     "KA.proximal": _one(
         "kap", _MIGLIORE, "gkabar", "ek", fixed=_variant(_KA, 11.0, -1.5, 0.55, 0.05, 0.1)

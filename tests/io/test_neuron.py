@@ -165,6 +165,14 @@ def test_a_cell_that_is_no_set_of_sections_gets_one_for_each_compartment(tmp_pat
         export_neuron(cell, tmp_path / "no", layout="sections")
 
 
+def test_a_channel_in_a_part_of_a_section_is_in_that_part_only(tmp_path):
+    far = ball_and_stick().distance > 250.0
+    cell = ball_and_stick().insert(HH(gnabar=0.2), far)
+    worst, traces = checked(tmp_path, cell, [STEP], [0, 10, 25], layout="sections")
+    assert traces.v[:, 2].max() > 0.0
+    assert worst <= 1e-9
+
+
 def test_a_synapse_at_the_end_of_a_section(tmp_path):
     cell = jd.Cell(jd.y_tree(), max_length=30.0, end_nodes=True).insert(Leak(g=5e-5, e=-70.0))
     at = cell.locate(section="dend[1]", x=1.0)
