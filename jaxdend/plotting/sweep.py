@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import ArrayLike
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from jaxdend.plotting.style import INK, MUTED, axes_or_new, color_scale, figure_of
 
@@ -68,10 +70,11 @@ def plot_sweep(
             _map(drawn, first, second, values, bad, label, [name in log for name in columns])
         shown = [titles.get(name, name) for name in columns]
         drawn.set_xlabel(shown[0])
-        setters = (drawn.set_xscale, drawn.set_yscale)
-        for (name, column), scale in zip(columns.items(), setters, strict=False):
+        scales = ((drawn.set_xscale, drawn.xaxis), (drawn.set_yscale, drawn.yaxis))
+        for (name, column), (scale, axis) in zip(columns.items(), scales, strict=False):
             if name in log and column.dtype.kind in "iuf":
                 scale("log")
+                _few_ticks(axis)
         if len(columns) == 2:
             drawn.set_ylabel(shown[1])
     return drawn
@@ -81,10 +84,17 @@ def _places(ax: Axes, column: np.ndarray, vertical: bool) -> np.ndarray:
     """Numbers for a column of texts, whose names become ticks."""
     if column.dtype.kind in "iufb":
         return column.astype(float)
-    texts, at = np.unique(column, return_inverse=True)
-    short = [text.rsplit("/", 1)[-1] for text in texts.astype(str)]
+    texts = list(dict.fromkeys(column.tolist()))
+    short = [str(text).rsplit("/", 1)[-1] for text in texts]
     (ax.set_yticks if vertical else ax.set_xticks)(range(len(texts)), short)
-    return at.astype(float)
+    return np.array([texts.index(text) for text in column.tolist()], float)
+
+
+def _few_ticks(axis: Axis) -> None:
+    """Ticks of a log scale whose labels do not touch."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+    axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _line(ax: Axes, column: np.ndarray, values: np.ndarray, bad: np.ndarray) -> None:
