@@ -113,10 +113,13 @@ class Checkpoints:
                 f"{_first_line(error)}; {left}"
             ) from error
 
-    def load(self, step: int | None = None) -> tuple[int, Any]:
+    def load(
+        self, step: int | None = None, *, check: Callable[[Any], None] | None = None
+    ) -> tuple[int, Any]:
         """The newest sound checkpoint, or that of `step`: `(step, tree)`.
 
-        A newest one that is damaged is passed over for the one before, with a warning.
+        A newest one that is damaged is passed over for the one before, with a warning. So is one
+        whose tree makes `check` raise.
 
         **Raises:** `ValueError` where none is left, or that of `step` is missing or damaged.
         """
@@ -128,6 +131,8 @@ class Checkpoints:
         for one in reversed(self.steps) if step is None else [step]:
             try:
                 tree = self._read(one)
+                if check is not None:
+                    check(tree)
             except Exception as error:  # whatever orbax makes of a file that is cut short
                 damage.append(f"step {one} ({_first_line(error)})")
                 continue
@@ -145,13 +150,13 @@ class Checkpoints:
         self._clean()
 
     def _compare(self, header: Mapping[str, Any]) -> None:
-        given = json.loads(json.dumps(dict(header)))
-        keys = [k for k in given | self.header if given.get(k) != self.header.get(k)]
+        there, here = _flat(self.header), _flat(json.loads(json.dumps(dict(header))))
+        keys = [k for k in there | here if there.get(k) != here.get(k)]
         if keys:
             text = "; ".join(
-                f"{k} is {_short(self.header.get(k))} there and {_short(given.get(k))} here"
-                for k in keys
-            )
+                f"{k} is {_short(there.get(k))} there and {_short(here.get(k))} here"
+                for k in keys[:4]
+            ) + ("; …" if len(keys) > 4 else "")
             raise ValueError(
                 f"{self.folder} holds the checkpoints of another configuration: {text}. Give the "
                 "same one, or another folder"
@@ -280,8 +285,21 @@ def _rebuild(node: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
     return parts if kind == "list" else tuple(parts)
 
 
+def _flat(value: Any, name: str = "") -> dict[str, Any]:
+    """What JSON can hold, by the dotted names of its ends."""
+    if isinstance(value, list) and any(isinstance(x, dict) for x in value):
+        value = {str(i + 1): x for i, x in enumerate(value)}
+    if not isinstance(value, dict):
+        return {name: value}
+    inner = (_flat(x, f"{name}.{k}" if name else k) for k, x in value.items())
+    return {k: x for part in inner for k, x in part.items()}
+
+
 def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    text = str(error).strip() or type(error).__name__
+    if "No space left on device" in text:  # orbax names the file that it wrote at length before
+        return "No space left on device"
+    return text.splitlines()[0][:200]
 
 
 def _short(value: Any) -> str:

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 import tomllib
 
 import numpy as np
@@ -238,18 +240,82 @@ def test_embedded_demo_runs(run, tmp_path):
     assert dendrite.fit.steps == 1
 
 
-def script(*arguments: str, cwd) -> subprocess.CompletedProcess:
+def begin(*arguments: str, cwd) -> subprocess.Popen:
     """The command in a process of its own and JAX's default precision; its warnings are errors."""
     code = "from jaxdend.cli import main; main()"
     environment = {k: v for k, v in os.environ.items() if k != "JAX_ENABLE_X64"}
-    return subprocess.run(
+    return subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
         cwd=cwd,
         env=environment | {"PYTHONWARNINGS": "error::UserWarning"},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
     )
+
+
+def script(*arguments: str, cwd) -> subprocess.CompletedProcess:
+    """The command from its beginning to its end."""
+    with begin(*arguments, cwd=cwd) as process:
+        out, err = process.communicate()
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+
+LONG = FIT.replace("steps = 3", "steps = 60").replace("steps = 2", "steps = 20")
+
+
+def losses(out) -> np.ndarray:
+    return np.loadtxt(out / "losses.csv", delimiter=",", skiprows=1)
+
+
+@pytest.mark.slow
+def test_a_fit_killed_or_interrupted_goes_on_bit_for_bit(run, model, tmp_path):
+    (tmp_path / "fit.toml").write_text('model = "model.toml"\n' + LONG, encoding="utf-8")
+    assert run("fit", tmp_path / "fit.toml", "--out", tmp_path / "whole").exit_code == 0
+    out, again = tmp_path / "out", ("fit", "fit.toml", "--out", "out", "--resume")
+    for end, stage, ends in (
+        (signal.SIGKILL, "stage_1", -9),
+        (signal.SIGINT, "stage_1", 0),
+        (signal.SIGKILL, "stage_2", -9),
+    ):
+        with begin(*again, cwd=tmp_path) as process:
+            folder = out / "checkpoints" / stage
+            reached = int(max([p.name for p in folder.glob("[0-9]*")], key=int, default=0))
+            while process.poll() is None:
+                names = [p.name for p in folder.glob("*") if p.name.isdecimal()]
+                if any(int(name) > reached for name in names):
+                    break
+                time.sleep(0.002)
+            process.send_signal(end)
+            shown, error = process.communicate()
+        assert process.returncode in (ends, 0), error
+        if end == signal.SIGINT:
+            assert "stopped in stage 1 of 2 after" in shown
+            assert "--resume" in shown
+    done = script(*again, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(losses(out), losses(tmp_path / "whole"))
+
+
+def test_resume_of_a_fit(run, model, tmp_path):
+    file, out = tmp_path / "fit.toml", tmp_path / "out"
+    file.write_text('model = "model.toml"\n' + FIT, encoding="utf-8")
+    assert run("fit", file, "--out", out, "--resume").exit_code == 0  # begins
+    first = losses(out)
+    file.write_text(
+        file.read_text(encoding="utf-8") + '[[stage]]\nloss = "mse"\nsteps = 1\n', encoding="utf-8"
+    )
+    assert run("fit", file, "--out", out, "--resume").exit_code == 0  # another stage
+    np.testing.assert_array_equal(losses(out)[:5], first)
+    assert len(losses(out)) == 6
+    before = (out / "resolved.toml").read_text(encoding="utf-8")
+    model.write_text(MODEL.replace("amplitude = 0.3", "amplitude = 0.2"), encoding="utf-8")
+    refused(
+        run("fit", file, "--out", out, "--resume"),
+        "another configuration: about.stimulus.1.amplitude is 0.3 there and 0.2 here",
+    )
+    assert (out / "resolved.toml").read_text(encoding="utf-8") == before
+    assert len(losses(out)) == 6
 
 
 def test_script_prints_no_traceback(tmp_path):

@@ -74,7 +74,14 @@ def test_list_names_every_task(run):
 def test_run_writes_result_parameters_figure_and_settings(finished):
     out, shown = finished
     names = {path.name for path in out.iterdir()}
-    assert names == {"result.json", "params.npz", "fit.npz", "task.png", "resolved.toml"}
+    assert names == {
+        "result.json",
+        "params.npz",
+        "fit.npz",
+        "task.png",
+        "resolved.toml",
+        "checkpoints",
+    }
     about = json.loads((out / "result.json").read_text(encoding="utf-8"))
     assert about["task"] == "toy"
     assert about["seed"] == SEED
@@ -172,8 +179,8 @@ def test_resume_after_a_kill(run, finished, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(module._Watch, "__call__", kill)
         assert run("run", "toy", "--seed", SEED, "--out", tmp_path).exit_code == 137
-    assert {path.name for path in tmp_path.iterdir()} == {"fit.npz", "resolved.toml"}
-    assert FitResult.load(tmp_path / "fit.npz").steps == 10
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoints", "resolved.toml"}
+    assert FitResult.load(tmp_path / "checkpoints").steps == 10
     refused(run("replay", tmp_path), "is not the folder of a finished task")
     assert run("run", "toy", "--resume", "--out", tmp_path).exit_code == 0
     same(tmp_path, finished[0])

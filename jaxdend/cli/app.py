@@ -69,13 +69,26 @@ def fit(
         Path, typer.Argument(metavar="FIT", help="A fit file in TOML.", show_default=False)
     ],
     out: Out = Path("fit_out"),
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with what --out holds, after Ctrl-C or a crash.")
+    ] = False,
 ) -> None:
-    """Find the parameters that FIT names, by gradient descent from several starts."""
+    """Find the parameters that FIT names, by gradient descent from several starts.
+
+    Ctrl-C reports what was reached, and --resume goes on.
+    """
     with explain():
         checked = FitFile.read(problem)
-        prepare(out, checked.resolved)
+        if not resume:
+            prepare(out, checked.resolved)
         with precision(checked.model.precision):
-            report_fit(run_fit(checked), out)
+            run = run_fit(checked, out, resume=resume)
+            prepare(out, checked.resolved)
+            report_fit(run, out)
+        if run.left:
+            OUT.print(f"{run.left}; go on with:")
+            again = f"  jaxdend fit {problem} --out {out} --resume"
+            OUT.print(again, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -96,6 +109,6 @@ def demo(
         prepare(out, checked.resolved)
         OUT.print(demonstration.STORY, highlight=False)
         with precision(checked.model.precision):
-            report_fit(run_fit(checked), out)
+            report_fit(run_fit(checked, out), out)
             OUT.print(f"\n{demonstration.XOR_STORY}", highlight=False)
             report_against(demonstration.demo_xor(seed=seed, steps=steps), out / "xor")

@@ -1,7 +1,9 @@
 """Run what a checked file describes, in JAX's current precision, with progress on stderr."""
 
 import dataclasses
+import shutil
 import time
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -39,6 +41,16 @@ class FitRun:
     after: np.ndarray  # (s, t, r) mV at the best point of every start
     seconds: float
 
+    @property
+    def left(self) -> str:
+        """How far it came, if it was interrupted; else empty."""
+        last, plan = self.stages[-1], self.problem.file.resolved["stage"]
+        if not last.interrupted:
+            return ""
+        number = len(self.stages)
+        steps = plan[number - 1]["steps"]
+        return f"stopped in stage {number} of {len(plan)} after {last.steps} of {steps} steps"
+
 
 def run_simulation(model: ModelFile) -> SimulationRun:
     """Build and simulate a model file."""
@@ -49,8 +61,14 @@ def run_simulation(model: ModelFile) -> SimulationRun:
     return SimulationRun(experiment, traces, time.perf_counter() - clock)
 
 
-def run_fit(file: FitFile) -> FitRun:
-    """Build a fit file and run all its stages."""
+def run_fit(file: FitFile, out: Path, *, resume: bool = False) -> FitRun:
+    """Build a fit file and run all its stages, with checkpoints in `out`.
+
+    **Arguments:** `resume`, go on from those; otherwise what is there of an earlier run is removed.
+    """
+    folder = out / "checkpoints"
+    if not resume:
+        shutil.rmtree(folder, ignore_errors=True)
     clock = time.perf_counter()
     with ERR.status("building the cell and its target"):
         problem = file.build()
@@ -69,7 +87,7 @@ def run_fit(file: FitFile) -> FitRun:
             best = f"{finite.min():.3g}" if finite.size else "not finite"
             progress.update(tasks[stage], completed=step, loss=best)
 
-        stages = problem.run(show)
+        stages = problem.run(show, save_to=folder, resume=resume)
     voltage = jax.jit(jax.vmap(problem.voltage))
     before = np.asarray(voltage(stages[0].start_params))
     after = np.asarray(voltage(stages[-1].all_params))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import shutil
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,11 +16,11 @@ from jaxdend.cli.console import ERR, FAILED, OUT, explain
 from jaxdend.cli.report import prepare
 from jaxdend.cli.task_report import compare, report_task
 from jaxdend.config import precision
-from jaxdend.fitting import FitResult
 from jaxdend.tasks import TASKS, AbstractTask, TaskResult, evaluate, make_task, train
 
 PRECISION = "float64"
 SAVE_EVERY = 10  # gradient steps
+CHECKPOINTS = "checkpoints"  # in the folder of a run
 
 app = typer.Typer(
     name="task",
@@ -88,18 +89,18 @@ def run(
         asked = {key: settings[key] for key in ("steps", "configs") if key in settings}
         training = dataclasses.replace(task.training, **asked)
         settings |= {"steps": training.steps, "configs": training.configs}
-        fitted = _reached(out) if resume else None
         prepare(out, settings)
         if not resume:  # nothing of an earlier run is taken for this one's, should this one die
             for file in ("result.json", "params.npz", "fit.npz", "task.png"):
                 (out / file).unlink(missing_ok=True)
+            shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
         OUT.print(_story(name), highlight=False)
         result = train(
             task,
             seed=settings["seed"],
             training=training,
-            resume=fitted,
-            save_to=out / "fit.npz",
+            resume=resume,
+            save_to=out / CHECKPOINTS,
             save_every=SAVE_EVERY,
         )
         result = dataclasses.replace(result, task=name)
@@ -164,17 +165,6 @@ def _check_same(out: Path, before: dict[str, Any], given: dict[str, Any]) -> Non
                 f"cannot resume: {out} holds a run with {key} {before[key]!r}, not {value!r}. "
                 f"Give that one, or another --out without --resume."
             )
-
-
-def _reached(out: Path) -> FitResult:
-    """How far an earlier run in `out` came."""
-    path = out / "fit.npz"
-    if not path.is_file():
-        raise ValueError(
-            f"{out} holds no run to resume: it has no {path.name}, which is written every "
-            f"{SAVE_EVERY} steps. Leave out --resume to begin again."
-        )
-    return FitResult.load(path)
 
 
 def _load(folder: Path) -> TaskResult:

@@ -22,6 +22,7 @@ steps = 50
 """
 
 import dataclasses
+import hashlib
 import inspect
 from collections.abc import Callable
 from pathlib import Path
@@ -175,8 +176,22 @@ class Problem:
         noise = np.random.default_rng(keys["seed"]).normal(size=v.shape)
         return ts, v + keys["noise"] * noise
 
-    def run(self, callback: Callback | None = None) -> list[FitResult]:
-        """All stages, each from the best points of the one before; one result a stage."""
+    def run(
+        self,
+        callback: Callback | None = None,
+        *,
+        save_to: Path | None = None,
+        resume: bool = False,
+        save_every: int = 10,
+    ) -> list[FitResult]:
+        """All stages, each from the best points of the one before; one result a stage.
+
+        **Arguments:** `callback(stage, step, losses (s,))`; `save_to`, a folder that gets the
+        checkpoints of every stage, each `save_every` steps; `resume`, go on from there.
+
+        **Raises:** `ValueError` where `save_to` holds a fit of another file, or `resume` is not
+        given and it holds one.
+        """
         options, results = self.file.resolved["fit"], []
         starts: Any = options["starts"]
         dt = float(self.ts[1] - self.ts[0])
@@ -206,12 +221,23 @@ class Problem:
                 chunk=options["chunk"],
                 progress=False,
                 callback=report,
+                resume=resume,
+                save_to=None if save_to is None else save_to / f"stage_{number_ + 1}",
+                save_every=save_every,
+                about=self._about(stage),
             )
             results.append(result)
             starts = result.best_vectors
             if result.interrupted:
                 break
         return results
+
+    def _about(self, stage: Table) -> Table:
+        """What makes a stage of this fit another than that one."""
+        about = self.file.resolved | {"stage": stage}
+        if "file" in self.file.resolved["target"]:
+            about["recording"] = hashlib.sha256(self.target.tobytes()).hexdigest()[:16]
+        return about
 
 
 def _read_model(top: Place, tables: Table, given: Table) -> ModelFile:

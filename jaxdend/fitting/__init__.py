@@ -11,8 +11,10 @@ from jaxdend.fitting._losses import (
     van_rossum,
     window_loss,
 )
+from jaxdend.fitting._prune import Prune
 from jaxdend.fitting._quasi_newton import least_squares, quasi_newton
 from jaxdend.fitting._result import FitResult
+from jaxdend.fitting._saving import is_saved
 from jaxdend.fitting._search import search
 from jaxdend.fitting._space import Parameter, ParameterSpace
 from jaxdend.fitting._steps import normalised, polyak
@@ -21,9 +23,11 @@ __all__ = [
     "FitResult",
     "Parameter",
     "ParameterSpace",
+    "Prune",
     "clamp_loss",
     "default_optimizer",
     "fit",
+    "is_saved",
     "least_squares",
     "mse",
     "normalised",

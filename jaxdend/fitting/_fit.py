@@ -4,6 +4,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import equinox as eqx
@@ -11,10 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
 from tqdm import tqdm
 
+from jaxdend.fitting._prune import Prune
 from jaxdend.fitting._result import FitResult
+from jaxdend.fitting._resume import header, part_before
+from jaxdend.fitting._saving import RunFolder
 from jaxdend.fitting._space import ParameterSpace
 
 Loss = Callable[[dict[str, Array]], Array]
@@ -23,15 +28,20 @@ Log = list[tuple[np.ndarray, np.ndarray]]  # losses (c, s) and vectors (c, s, p)
 
 
 class _State(eqx.Module):
-    """Where the loop stands, for `s` starts; all of it is saved and resumed."""
+    """Where the loop stands, for the `a` of `s` starts that go on; all of it is saved."""
 
     step: Int[Array, ""]  # steps taken
-    z: Float[Array, "s p"]  # where to evaluate next
-    good: Float[Array, "s p"]  # the last point with a finite loss and gradient
-    move: Float[Array, "s p"]  # the optimiser's update there
-    fraction: Float[Array, " s"]  # of that move, halved at every failure and doubled back
+    z: Float[Array, "a p"]  # where to evaluate next
+    good: Float[Array, "a p"]  # the last point with a finite loss and gradient
+    move: Float[Array, "a p"]  # the optimiser's update there
+    fraction: Float[Array, " a"]  # of that move, halved at every failure and doubled back
+    alive: Int[Array, " a"]  # which starts these are
     failures: Int[Array, " s"]  # evaluations that were not finite
-    optimizer: PyTree  # optax state, every leaf (s, ...)
+    pruned: Int[Array, " s"]  # steps taken before it was pruned, -1 where it goes on
+    optimizer: PyTree  # optax state, every leaf (a, ...)
+
+
+Run = Callable[[_State, int], tuple[_State, tuple[Array, Array]]]  # state, steps -> state, log
 
 
 def default_optimizer(steps: int, rate: ArrayLike = 0.1) -> optax.GradientTransformation:
@@ -55,19 +65,21 @@ def fit(
     steps: int = 200,
     key: ArrayLike = 0,
     clip: float | None = 1.0,
+    prune: Prune | None = None,
     chunk: int = 1,
     progress: bool = True,
     callback: Callback | None = None,
-    resume: FitResult | None = None,
+    resume: bool | FitResult | str | os.PathLike[str] = False,
     save_to: str | os.PathLike[str] | None = None,
     save_every: int = 10,
+    about: Mapping[str, Any] | None = None,
 ) -> FitResult:
     """Minimise `loss` over a parameter space by gradient descent from several starts.
 
-    Every step evaluates the loss and its gradient at all starts as one `jax.vmap`, compiled once.
-    A start whose loss or gradient is not finite goes back to its last good point and tries half
-    of the move; its failures are counted, its history shows the NaN, and a warning tells of it at
-    the end. Ctrl-C returns what was reached so far, with `interrupted=True`.
+    Every step evaluates the loss and its gradient at all starts as one batch, compiled once and
+    shared out over all local devices. A start whose loss or gradient is not finite goes back to
+    its last good point and tries half of the move; its failures are counted, its history shows the
+    NaN, and a warning tells of it at the end. Ctrl-C returns what was reached, `interrupted=True`.
 
     **Arguments:**
 
@@ -79,42 +91,87 @@ def fit(
     - `steps`: the total number, those before a `resume` included.
     - `key`: a JAX key or an integer seed for the sampled starts.
     - `clip`: the largest global norm of a start's gradient, `None` for no clipping.
+    - `prune`: after which steps to drop which share of the starts; `FitResult.pruned` tells them.
     - `chunk`: steps per call of the compiled program; progress, callback, saving and Ctrl-C act
       between chunks. More than 1 saves call overhead for a cheap loss.
-    - `progress`: show a bar with step, best loss, rate and time left.
     - `callback(step, losses (s,), vectors (s, p))`, called after each chunk with what its last
       step evaluated; returning `True` stops the fit.
-    - `resume`: a result to go on from. With the same loss, space, optimizer and `steps` the
-      history is bit for bit that of an uninterrupted fit; `starts` and `key` are not used.
-    - `save_to`: an `.npz` file that always holds the result so far, whole: it is written every
-      `save_every` steps and at the end. `resume=FitResult.load(save_to)` goes on after a crash.
+    - `save_to`: a folder of checkpoints, written every `save_every` steps, on Ctrl-C and at the
+      end; `FitResult.load(save_to)` shows what it holds.
+    - `resume`: `True` to go on from `save_to`, or begin where that is empty; or a result to go on
+      from, or its file or folder. With the same loss and devices the history is bit for bit that
+      of an uninterrupted fit, also after `kill -9`. A folder made with another space, starts, key,
+      optimizer, clip, prune or `about` is refused (`steps` counts if the optimizer depends on it).
+    - `about`: what else must be the same, as JSON has it, such as what the loss was made of.
 
     **Raises:** `ValueError` for a loss that is not a scalar or not finite at any start, starts of
-    the wrong shape, or a result to resume that belongs to another space or optimiser.
+    the wrong shape, a result or folder of another fit, or a `save_to` that is used already;
+    `OSError` where that cannot be written.
     """
+    _check_counts(steps, chunk, save_every)
+    inner = _clipped(default_optimizer(steps) if optimizer is None else optimizer, clip)
+    z, folder = _starting_vectors(space, starts, key), None
+    if save_to is not None:
+        drawn = int(starts) if isinstance(starts, int | np.integer) else None
+        needed = steps if optimizer is None else None
+        own = header(space, inner, z, drawn, key, needed, clip, prune, about)
+        folder = RunFolder(save_to, own)
+    before = part_before(resume, folder)
+    state = _begin(inner, z) if before is None else _restore(before, space, inner)
+    if before is not None and before.steps >= steps:
+        return before
+    run = _compile(loss, space, inner, chunk)
+    plan = _Plan(steps, chunk, prune, progress, callback, folder, save_every)
+    return _descend(run, space, state, before, plan)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How the loop goes; as the arguments of `fit`."""
+
+    steps: int
+    chunk: int
+    prune: Prune | None
+    progress: bool
+    callback: Callback | None
+    folder: RunFolder | None
+    every: int
+
+
+def _descend(
+    run: Run, space: ParameterSpace, state: _State, before: FitResult | None, plan: _Plan
+) -> FitResult:
+    """Go on from `state`, save on the way, and put the history together."""
+    clock, log = time.perf_counter(), []
+    if before is not None:
+        clock, log = clock - before.seconds, [(before.losses, before.vectors)]
+
+    def save(state: _State, log: Log, interrupted: bool) -> None:
+        done, folder = int(state.step), plan.folder
+        if folder is not None and folder.steps < done:
+            tree = _about(state, interrupted, time.perf_counter() - clock)
+            folder.save(tree, *_rows(log, folder.steps, done))
+
+    def look(state: _State, log: Log) -> bool | None:
+        done, (losses, vectors) = int(state.step), log[-1]
+        if done // plan.every > (done - len(losses)) // plan.every:
+            save(state, log, done < plan.steps)
+        return None if plan.callback is None else plan.callback(done, losses[-1], vectors[-1])
+
+    state, log, interrupted = _loop(run, state, log, plan, look)
+    save(state, log, interrupted)
+    losses, vectors = _rows(log, 0, int(state.step))
+    about = _about(state, interrupted, time.perf_counter() - clock)
+    result = FitResult(space, losses, vectors, **about)
+    _report(result)
+    return result
+
+
+def _check_counts(steps: int, chunk: int, save_every: int) -> None:
     if min(steps, chunk, save_every) < 1:
         raise ValueError(
             f"steps, chunk and save_every must be at least 1; got {steps}, {chunk} and {save_every}"
         )
-    inner = _clipped(default_optimizer(steps) if optimizer is None else optimizer, clip)
-    if resume is None:
-        state = _begin(inner, _starting_vectors(space, starts, key))
-    else:
-        state = _restore(resume, space, inner)
-        if resume.steps >= steps:
-            return resume
-    run = _compile(loss, space, inner, chunk)
-    clock = time.perf_counter()
-
-    def gather(state: _State, log: Log, interrupted: bool) -> FitResult:
-        return _gather(space, state, log, interrupted, time.perf_counter() - clock, resume)
-
-    look = _look(gather, save_to, save_every, callback)
-    result = gather(*_loop(run, state, steps, chunk, progress, look))
-    if save_to is not None:
-        result.save(save_to)
-    _report(result)
-    return result
 
 
 def _clipped(
@@ -153,7 +210,9 @@ def _begin(optimizer: optax.GradientTransformationExtraArgs, z: Array) -> _State
         good=z,
         move=jnp.zeros_like(z),
         fraction=jnp.ones_like(z[:, 0]),
+        alive=jnp.arange(z.shape[0]),
         failures=jnp.zeros(z.shape[0], int),
+        pruned=jnp.full(z.shape[0], -1),
         optimizer=jax.vmap(optimizer.init)(z),
     )
 
@@ -166,7 +225,8 @@ def _restore(
         raise ValueError(
             f"cannot resume: the result belongs to {result.space}, this fit has {space}"
         )
-    like = _begin(optimizer, jnp.asarray(result.vectors[-1]))
+    everyone = jnp.asarray(result.vectors[0])
+    like = _kept(_begin(optimizer, everyone), np.flatnonzero(result.pruned < 0))
     leaves, structure = jax.tree.flatten(like)
     wanted = [(leaf.shape, leaf.dtype) for leaf in leaves]
     found = [(leaf.shape, leaf.dtype) for leaf in result.state]
@@ -183,7 +243,7 @@ def _compile(
     space: ParameterSpace,
     optimizer: optax.GradientTransformationExtraArgs,
     chunk: int,
-) -> Callable[[_State, Array], tuple[_State, tuple[Array, Array]]]:
+) -> Run:
     """The program that takes up to `chunk` steps; how many is an argument, never a recompile."""
 
     def objective(z: Array) -> Array:
@@ -192,26 +252,60 @@ def _compile(
             raise ValueError(f"the loss must be a scalar, got shape {value.shape}")
         return value
 
-    evaluate = jax.vmap(jax.value_and_grad(objective))
-
-    @jax.jit
     def run(state: _State, count: Array) -> tuple[_State, tuple[Array, Array]]:
-        starts, p = state.z.shape
+        alive, starts = state.alive, len(state.pruned)
+        evaluate = _shared(jax.value_and_grad(objective), _devices(len(alive)))
         log = (
-            jnp.zeros((chunk, starts), state.z.dtype),
-            jnp.zeros((chunk, starts, p), state.z.dtype),
+            jnp.full((chunk, starts), jnp.nan, state.z.dtype),
+            jnp.full((chunk, starts, space.size), jnp.nan, state.z.dtype),
         )
 
         def body(i: Array, carry: tuple[_State, tuple[Array, Array]]) -> Any:
             state, (losses, vectors) = carry
             value, gradient = evaluate(state.z)
             value = value.astype(losses.dtype)
-            log = (losses.at[i].set(value), vectors.at[i].set(state.z))
+            log = (losses.at[i, alive].set(value), vectors.at[i, alive].set(state.z))
             return _advance(optimizer, state, value, gradient), log
 
         return jax.lax.fori_loop(0, count, body, (state, log))
 
-    return run
+    compiled = jax.jit(run)
+
+    def placed(state: _State, count: int) -> tuple[_State, tuple[Array, Array]]:
+        devices = _devices(len(state.alive))
+        everywhere = NamedSharding(Mesh(np.array(devices), ("starts",)), PartitionSpec())
+        return compiled(jax.device_put(state, everywhere), jax.device_put(count, everywhere))
+
+    return placed
+
+
+def _devices(starts: int) -> list[Any]:
+    """The fewest local devices that have the least to do for one step of so many starts."""
+    each = -(-starts // len(jax.local_devices()))
+    return jax.local_devices()[: -(-starts // each)]
+
+
+def _shared(
+    f: Callable[[Array], tuple[Array, Array]], devices: list[Any]
+) -> Callable[[Array], tuple[Array, Array]]:
+    """`f` of every row of an array, the rows shared out over the devices."""
+    if len(devices) == 1:
+        return jax.vmap(f)
+
+    def everyone(z: Array) -> tuple[Array, Array]:
+        filled = jnp.concatenate([z, jnp.repeat(z[-1:], -len(z) % len(devices), axis=0)])
+        rows = PartitionSpec("starts")
+        shared = jax.shard_map(
+            jax.vmap(f),
+            mesh=Mesh(np.array(devices), ("starts",)),
+            in_specs=(rows,),
+            out_specs=rows,
+            check_vma=False,
+        )
+        value, gradient = shared(filled)
+        return value[: len(z)], gradient[: len(z)]
+
+    return everyone
 
 
 def _advance(
@@ -236,7 +330,9 @@ def _advance(
         good=good,
         move=move,
         fraction=fraction,
-        failures=state.failures + ~ok,
+        alive=state.alive,
+        failures=state.failures.at[state.alive].add(~ok),
+        pruned=state.pruned,
         optimizer=jax.tree.map(lambda new, old: _where(ok, new, old), memory, state.optimizer),
     )
 
@@ -246,51 +342,51 @@ def _where(ok: Bool[Array, " s"], new: Array, old: Array) -> Array:
     return jnp.where(ok.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
 
-def _look(
-    gather: Callable[[_State, Log, bool], FitResult],
-    save_to: str | os.PathLike[str] | None,
-    every: int,
-    callback: Callback | None,
-) -> Callable[[_State, Log], bool | None]:
-    """What happens after a chunk: the result so far is saved when it is time, then `callback`."""
-
-    def look(state: _State, log: Log) -> bool | None:
-        done, (losses, vectors) = int(state.step), log[-1]
-        if save_to is not None and done // every > (done - len(losses)) // every:
-            gather(state, log, True).save(save_to)
-        return None if callback is None else callback(done, losses[-1], vectors[-1])
-
-    return look
+def _kept(state: _State, rows: np.ndarray) -> _State:
+    """The state of some of the starts that go on, by their rows in it."""
+    if len(rows) == len(state.alive):
+        return state
+    each = (state.z, state.good, state.move, state.fraction, state.alive, state.optimizer)
+    z, good, move, fraction, alive, optimizer = jax.tree.map(lambda x: x[rows], each)
+    gone = np.setdiff1d(np.asarray(state.alive), np.asarray(alive))
+    return _State(
+        state.step, z, good, move, fraction, alive, state.failures,
+        state.pruned.at[gone].set(state.step), optimizer,
+    )  # fmt: skip
 
 
 def _loop(
-    run: Callable[[_State, Array], tuple[_State, tuple[Array, Array]]],
+    run: Run,
     state: _State,
-    steps: int,
-    chunk: int,
-    progress: bool,
+    log: Log,
+    plan: _Plan,
     look: Callable[[_State, Log], bool | None],
 ) -> tuple[_State, Log, bool]:
     """Run chunk by chunk until the last step, Ctrl-C, or a `look` that has seen enough."""
-    first = done = int(state.step)
-    log: Log = []
-    best = np.inf
-    with tqdm(total=steps, initial=first, disable=not progress, desc="fit", unit="step") as bar:
+    first, steps, prune = int(state.step), plan.steps, plan.prune
+    done, hidden = first, not plan.progress
+    best = np.full(len(state.pruned), np.inf)
+    for losses, _ in log:
+        best = _least(best, losses)
+    with tqdm(total=steps, initial=first, disable=hidden, desc="fit", unit="step") as bar:
         try:
             while done < steps:
-                count = min(chunk, steps - done)
-                new, (losses, vectors) = run(state, jnp.asarray(count))
+                cut = np.inf if prune is None else prune.next(done)
+                count = int(min(plan.chunk, steps - done, cut - done))
+                new, (losses, vectors) = run(state, count)
                 rows = np.asarray(losses)[:count], np.asarray(vectors)[:count]
-                log.append(rows)  # before the state: an interrupt between the two loses nothing
-                state, done = new, done + count
-                finite = np.isfinite(rows[0])
-                if not log[1:] and first == 0 and not finite[0].any():
+                best = _least(best, rows[0])
+                if done == 0 and not np.isfinite(rows[0][0]).any():
                     raise ValueError(
-                        f"the loss is not finite at any of the {finite.shape[1]} starts; "
+                        f"the loss is not finite at any of the {len(best)} starts; "
                         f"check it at one of them, or narrow the bounds"
                     )
-                best = min(best, rows[0][finite].min(initial=np.inf))
-                bar.set_postfix(loss=f"{best:.3g}", refresh=False)
+                if prune is not None and done + count == cut:
+                    order = np.argsort(best[np.asarray(new.alive)], kind="stable")
+                    new = _kept(new, np.sort(order[: prune.left(int(cut), len(best))]))
+                log.append(rows)  # before the state: an interrupt between the two loses nothing
+                state, done = new, done + count
+                bar.set_postfix(loss=f"{best.min():.3g}", refresh=False)
                 bar.update(count)
                 if look(state, log):
                     return state, log, done < steps
@@ -301,30 +397,34 @@ def _loop(
     return state, log, False
 
 
-def _gather(
-    space: ParameterSpace,
-    state: _State,
-    log: Log,
-    interrupted: bool,
-    seconds: float,
-    resume: FitResult | None,
-) -> FitResult:
-    """The result of this part of the fit, behind that of the part before."""
-    taken = int(state.step) - (0 if resume is None else resume.steps)
-    losses, vectors = (np.concatenate(rows)[:taken] for rows in zip(*log, strict=True))
-    if resume is not None:
-        losses = np.concatenate([resume.losses, losses])
-        vectors = np.concatenate([resume.vectors, vectors])
-        seconds += resume.seconds
-    return FitResult(
-        space=space,
-        losses=losses,
-        vectors=vectors,
-        failures=np.asarray(state.failures),
-        state=tuple(np.asarray(leaf) for leaf in jax.tree.leaves(state)),
-        interrupted=interrupted,
-        seconds=seconds,
-    )
+def _least(best: np.ndarray, losses: np.ndarray) -> np.ndarray:
+    """The least finite loss of every start, `(s,)`."""
+    return np.minimum(best, np.where(np.isfinite(losses), losses, np.inf).min(axis=0))
+
+
+def _rows(log: Log, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+    """The losses and vectors of the steps from `first` to before `last`."""
+    end, parts = sum(len(losses) for losses, _ in log), []
+    for losses, vectors in reversed(log):
+        begin = end - len(losses)
+        if end <= first:
+            break
+        wanted = slice(max(first - begin, 0), max(last - begin, 0))
+        parts.insert(0, (losses[wanted], vectors[wanted]))
+        end = begin
+    losses, vectors = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return losses, vectors
+
+
+def _about(state: _State, interrupted: bool, seconds: float) -> dict[str, Any]:
+    """All of a `FitResult` but its space and history."""
+    return {
+        "failures": np.asarray(state.failures),
+        "state": tuple(np.asarray(leaf) for leaf in jax.tree.leaves(state)),
+        "interrupted": interrupted,
+        "seconds": seconds,
+        "pruned": np.asarray(state.pruned),
+    }
 
 
 def _report(result: FitResult) -> None:

@@ -4,17 +4,18 @@ import json
 import os
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import ArrayLike
 
+from jaxdend.fitting._saving import RunFolder, describe_space, read_space
 from jaxdend.fitting._space import Parameter, ParameterSpace
 
-_FORMAT = "jaxdend-fit-1"
-_ARRAYS = ("losses", "vectors", "failures", "interrupted", "seconds")
+_FORMAT = "jaxdend-fit-2"
+_ARRAYS = ("losses", "vectors", "failures", "interrupted", "seconds", "pruned")
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +23,7 @@ class FitResult:
     """The history and the best parameters of a fit of `s` starts after `k` steps (host arrays).
 
     Row `i` of `losses` was measured at row `i` of `vectors`. A loss that was not finite is kept
-    as it was: NaN or infinite.
+    as it was: NaN or infinite. From the step after which a start was pruned its rows are NaN.
     """
 
     space: ParameterSpace
@@ -32,6 +33,18 @@ class FitResult:
     state: tuple[np.ndarray, ...]  # where the loop stands: what `fit(resume=...)` continues from
     interrupted: bool = False  # stopped before its last step, by Ctrl-C or by the callback
     seconds: float = 0.0  # s, wall time, compilation included, summed over resumed parts
+    # (s,) steps that a start took before it was pruned, -1 for one that was not; None: none was
+    pruned: np.ndarray = None  # pyright: ignore[reportAssignmentType]
+
+    def __post_init__(self) -> None:
+        """Fill in that no start was pruned."""
+        if self.pruned is None:
+            object.__setattr__(self, "pruned", np.full(self.losses.shape[1], -1))
+
+    @property
+    def evaluations(self) -> int:
+        """How often the loss was evaluated (with its gradient): every step of every start."""
+        return int(np.where(self.pruned < 0, self.steps, self.pruned).sum())
 
     @property
     def steps(self) -> int:
@@ -121,7 +134,7 @@ class FitResult:
         """
         path = Path(path)
         path = path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
-        space = [{"name": name} | asdict(self.space[name]) for name in self.space]
+        space = describe_space(self.space)
         header = json.dumps({"format": _FORMAT, "space": space, "state": len(self.state)})
         arrays: dict[str, Any] = {name: np.asarray(getattr(self, name)) for name in _ARRAYS}
         arrays |= {f"state_{i}": leaf for i, leaf in enumerate(self.state)}
@@ -135,11 +148,13 @@ class FitResult:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "FitResult":
-        """Read a file that `save` wrote.
+        """Read a file that `save` wrote, or the folder that `fit(save_to=...)` writes to.
 
         **Raises:** `FileNotFoundError`; `ValueError` for a file that is cut short, is something
         else, or was written by another version of the format.
         """
+        if Path(path).is_dir():
+            return cls.read(RunFolder(path))
         try:
             with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 header = json.loads(str(file["header"]))
@@ -147,10 +162,7 @@ class FitResult:
                     raise ValueError(f"format {header['format']!r} instead of {_FORMAT!r}")
                 data = {name: file[name] for name in _ARRAYS}
                 state = tuple(file[f"state_{i}"] for i in range(header["state"]))
-            space = {
-                entry.pop("name"): Parameter(**entry | {"shape": tuple(entry["shape"])})
-                for entry in header["space"]
-            }
+            space = read_space(header["space"])
         except FileNotFoundError:
             raise
         except (ValueError, KeyError, TypeError, AttributeError, EOFError, OSError) as error:
@@ -158,14 +170,22 @@ class FitResult:
         except zipfile.BadZipFile as error:
             raise ValueError(f"{path} is not a complete fit file: {error}") from error
         return cls(
-            space=ParameterSpace(space),
+            space=space,
             losses=data["losses"],
             vectors=data["vectors"],
             failures=data["failures"],
             state=state,
             interrupted=bool(data["interrupted"]),
             seconds=float(data["seconds"]),
+            pruned=data["pruned"],
         )
+
+    @classmethod
+    def read(cls, folder: RunFolder) -> "FitResult":
+        """The newest checkpoint of a running fit."""
+        tree = folder.load()
+        names = ("losses", "vectors", "failures", "state", "interrupted", "seconds", "pruned")
+        return cls(read_space(folder.header["space"]), **{name: tree[name] for name in names})
 
     def _values(self, vectors: np.ndarray) -> dict[str, np.ndarray]:
         return {name: np.asarray(x) for name, x in self.space.to_dict(vectors).items()}

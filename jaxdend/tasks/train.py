@@ -14,7 +14,7 @@ import optax
 from jaxtyping import Array, ArrayLike
 from tqdm import tqdm
 
-from jaxdend.fitting import FitResult, ParameterSpace, fit
+from jaxdend.fitting import FitResult, ParameterSpace, fit, is_saved
 from jaxdend.tasks.base import AbstractTask, Params, Score, Training
 from jaxdend.tasks.result import TaskResult, as_arrays
 
@@ -28,7 +28,7 @@ def train(
     seed: int = 0,
     training: Training | None = None,
     optimizer: optax.GradientTransformation | None = None,
-    resume: FitResult | None = None,
+    resume: bool | FitResult = False,
     save_to: str | os.PathLike[str] | None = None,
     save_every: int = 10,
     progress: bool = True,
@@ -41,9 +41,9 @@ def train(
     (`fitting.fit`) until one is solved or the steps are used up.
 
     **Arguments:** `seed` of the random configurations; `training`, by default `task.training`;
-    `optimizer`, any of optax in place of Adam; `resume`, the `fit` of an interrupted result or
-    what `save_to` holds, to go on from; `save_to`, an `.npz` file that gets the gradient descent
-    so far every `save_every` steps; `stop=False` goes on after the task is solved.
+    `optimizer`, any of optax in place of Adam; `save_to`, a folder of checkpoints of the gradient
+    descent, every `save_every` steps; `resume`, `True` to go on from there, or the `fit` of an
+    interrupted result; `stop=False` goes on after the task is solved.
 
     **Returns:** `TaskResult`, the configuration with the best margin.
 
@@ -52,7 +52,8 @@ def train(
     """
     training = task.training if training is None else training
     space = task.neuron.space
-    clock = time.perf_counter() - (0.0 if resume is None else resume.seconds)
+    reached = _reached(resume, save_to)
+    clock = time.perf_counter() - (0.0 if reached is None else reached.seconds)
     first = space.sample(seed, training.configs)
     losses = screen(task, first, progress=progress)
     if not np.isfinite(losses).any():
@@ -63,23 +64,29 @@ def train(
     chosen = np.argsort(np.where(np.isfinite(losses), losses, np.inf))[: training.starts]
     watch = _Watch(task, training.noise, seed, stop)
     loss, copies = _objective(task, training, seed)
-    if resume is not None and resume.space == space and watch.catch_up(resume):
-        fitted = resume
-    else:
-        fitted = fit(
-            loss,
-            space,
-            optimizer=optax.adam(training.rate, b2=0.9) if optimizer is None else optimizer,
-            starts=first[jnp.asarray(chosen)],
-            steps=training.steps,
-            progress=progress,
-            callback=watch,
-            resume=resume,
-            save_to=save_to,
-            save_every=save_every,
-        )
-    spent = training.configs + copies * fitted.losses.size + watch.looks
+    ended = reached is not None and reached.space == space and watch.catch_up(reached)
+    fitted = fit(
+        loss,
+        space,
+        optimizer=optax.adam(training.rate, b2=0.9) if optimizer is None else optimizer,
+        starts=first[jnp.asarray(chosen)],
+        steps=reached.steps if reached is not None and ended else training.steps,
+        progress=progress,
+        callback=watch,
+        resume=resume,
+        save_to=save_to,
+        save_every=save_every,
+        about={"task": task.name, "seed": seed, "noise": training.noise, "copies": copies},
+    )
+    spent = training.configs + copies * fitted.evaluations + watch.looks
     return _result(task, seed, fitted, watch.winner, losses, spent, clock)
+
+
+def _reached(resume: bool | FitResult, save_to: str | os.PathLike[str] | None) -> FitResult | None:
+    """The part that `fit` will go on from."""
+    if resume is True and save_to is not None and is_saved(save_to):
+        return FitResult.load(save_to)
+    return resume if isinstance(resume, FitResult) else None
 
 
 def _objective(

@@ -35,7 +35,7 @@ def short(loss=loss, **options):
 
 
 def same(a, b):
-    for field in ("losses", "vectors", "failures"):
+    for field in ("losses", "vectors", "failures", "pruned"):
         np.testing.assert_array_equal(getattr(a, field), getattr(b, field))
     assert len(a.state) == len(b.state)
     for x, y in zip(a.state, b.state, strict=True):
@@ -157,26 +157,6 @@ def test_ctrl_c_before_anything_is_done_is_not_hidden():
 
     with pytest.raises(KeyboardInterrupt):
         short(press)
-
-
-@pytest.mark.parametrize("chunk", [1, 5])
-def test_the_file_goes_on_after_a_kill(tmp_path, chunk):
-    file = tmp_path / "run.npz"
-
-    def killed(step, *_):
-        if step >= 8:
-            raise SystemExit
-
-    with pytest.raises(SystemExit):
-        short(chunk=chunk, callback=killed, save_to=file, save_every=3)
-    part = FitResult.load(file)
-    assert part.interrupted
-    assert part.steps == {1: 6, 5: 10}[chunk]  # the last save before the kill
-    rest = short(chunk=chunk, resume=part, save_to=file, save_every=3)
-    same(rest, short(chunk=chunk))
-    same(rest, FitResult.load(file))
-    assert not FitResult.load(file).interrupted
-    assert [p.name for p in tmp_path.iterdir()] == ["run.npz"]
 
 
 def test_resume_of_a_finished_fit_does_nothing():

@@ -102,6 +102,7 @@ def test_simulations_are_what_was_simulated(steps, noise):
             return response
 
     training = dataclasses.replace(TRAINING, steps=steps, rate=0.2, noise=noise, copies=3)
+    training = dataclasses.replace(training, starts=1)  # none are filled up for several devices
     result = trained(xor(Counted(), training=training), seed=2)
     jax.effects_barrier()
     assert result.solved == (steps > 2)
@@ -143,18 +144,25 @@ def test_resume_is_bit_for_bit(step, tmp_path):
     same(trained(seed=2, resume=TaskResult.load(tmp_path).fit), whole)
 
 
-def test_the_file_of_a_killed_run_goes_on_bit_for_bit(tmp_path, monkeypatch):
+@pytest.mark.parametrize("steps", [7, TRAINING.steps])
+def test_the_checkpoints_of_a_killed_run_go_on_bit_for_bit(steps, tmp_path, monkeypatch):
     def kill(*_):
         raise SystemExit
 
-    whole, file = trained(seed=2), tmp_path / "fit.npz"
+    whole = trained(seed=2)
     module = sys.modules["jaxdend.tasks.train"]  # the package has the function by that name
     monkeypatch.setattr(module, "_result", kill)  # the last moment to be killed
+    saving = {"seed": 2, "save_to": tmp_path, "save_every": 2}
     with pytest.raises(SystemExit):
-        trained(seed=2, training=dataclasses.replace(TRAINING, steps=7), save_to=file, save_every=2)
+        trained(training=dataclasses.replace(TRAINING, steps=steps), **saving)
     monkeypatch.undo()
-    assert FitResult.load(file).steps == 7
-    same(trained(seed=2, resume=FitResult.load(file)), whole)
+    assert FitResult.load(tmp_path).steps == min(steps, whole.fit.steps)
+    with pytest.raises(ValueError, match="another configuration: .*about.seed is 2 there and 3"):
+        trained(**saving | {"seed": 3}, resume=True)
+    resumed = trained(**saving, resume=True)
+    same(resumed, whole)
+    assert resumed.margin == whole.margin
+    same(trained(**saving, resume=True), whole)
 
 
 def test_resume_of_a_solution_is_the_solution():
