@@ -29,7 +29,8 @@ class Summary:
     points: int
     counts: dict[str, int]  # of each status: not_done, ok, not_finite, simulation_failed
     computed: int  # points that this process computed in this run
-    seconds: float  # of this run
+    seconds: float  # of this run, with all that comes before the first point
+    rate: float  # points a second of this process, from its first chunk on
     lanes: int  # points that a device took at a time
     interrupted: bool  # stopped by Ctrl-C or SIGTERM; `resume` goes on
 
@@ -75,6 +76,7 @@ def run_sweep(
       point, name -> scalar, to outputs, name -> array. Pure JAX; every group returns the same
       arrays. An output `failed` (bool) is not stored but says that the simulation failed, for
       `jd.simulate(..., throw=False)`, which must not throw here; the other outputs become NaN.
+      An output `status` (1, 2 or 3) says all, where NaN may be a good answer.
         Where NaN is an answer, as for the first spike of a silent cell, an output `status` says
         all instead: 1, or 2 or 3 as above.
     - `design`, see `jaxdend.sweep.Design`.
@@ -110,10 +112,10 @@ def run_sweep(
                 resume=resume, verify=verify,
             ),
         )  # fmt: skip
-        store, stopped, computed = _together(runner, out, processes, progress)
+        store, stopped, computed, rate = _together(runner, out, processes, progress)
     counts = {STATUS[code]: count for code, count in store.counts().items()}
     spent = time.monotonic() - clock
-    return Summary(out, design.n, counts, computed, spent, store.lanes, stopped)
+    return Summary(out, design.n, counts, computed, spent, rate, store.lanes, stopped)
 
 
 def _first_alone(processes: Processes, begin: Callable[[], Any]) -> None:
@@ -131,18 +133,18 @@ def _first_alone(processes: Processes, begin: Callable[[], Any]) -> None:
 
 def _together(
     runner: Runner, out: Path, processes: Processes, progress: bool
-) -> tuple[Store, bool, int]:
+) -> tuple[Store, bool, int, float]:
     """What every process does, once the store is there."""
     store = Store.open(out)
     pending = np.flatnonzero(~store.done())
     processes.barrier()  # all have read before anyone writes
     try:
-        stopped, computed = _work(runner, store, pending, processes, progress)
+        result = _work(runner, store, pending, processes, progress)
     except Exception:
         processes.barrier()  # the others go on
         raise
     processes.barrier()
-    return store, stopped, computed
+    return store, *result
 
 
 def log_file(out: Path) -> Path:
@@ -152,8 +154,8 @@ def log_file(out: Path) -> Path:
 
 def _work(
     runner: Runner, store: Store, pending: np.ndarray, processes: Processes, show: bool
-) -> tuple[bool, int]:
-    """Compute and write units until there are none; whether it was stopped, and points done."""
+) -> tuple[bool, int, float]:
+    """Compute and write units until none is left; if it was stopped, points, and their rate."""
     total = store.n
     left = _points(store, pending)
     name = f"process {processes.index}: " if processes.count > 1 else ""
@@ -176,7 +178,7 @@ def _work(
     progress.say(
         f"{end}: {progress.done:,} points at {progress.rate:.3g}/s, {progress.failed:,} failed"
     )
-    return stop.wanted, progress.done
+    return stop.wanted, progress.done, progress.rate
 
 
 def _loop(
@@ -198,7 +200,9 @@ def _loop(
             if not units.size:
                 break
             indices, outputs = runner.compute(store, units)
-            if writing is not None:
+            if writing is None:
+                progress.warm(_points(store, units))
+            else:
                 progress.add(*writing.result())
             rest = _points(store, pending[at + abreast :])
             writing = pool.submit(_write, runner, store, units, indices, outputs, rest)

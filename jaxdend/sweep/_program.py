@@ -141,7 +141,7 @@ def _judged(outputs: Mapping[str, Array]) -> dict[str, Array]:
     """The outputs and the point's `status`; those of a failed simulation are NaN."""
     failed = jnp.asarray(outputs.get(FAILURE, False), bool)
     if JUDGED in outputs:
-        failed |= outputs[JUDGED] == FAILED
+        failed |= (outputs[JUDGED] < OK) | (outputs[JUDGED] >= FAILED)  # or no such code
     out, finite = {}, jnp.asarray(True)
     for name, value in outputs.items():
         if name in (FAILURE, JUDGED):

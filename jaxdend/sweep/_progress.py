@@ -27,6 +27,7 @@ class Progress:
         self.done = 0
         self.failed = 0
         self.process = process
+        self.first = (0, 0.0)  # points of the first chunk, and when it was computed
         self.start = self.said = time.monotonic()
         terminal = sys.stderr.isatty()
         self.lines = show and not terminal
@@ -47,10 +48,17 @@ class Progress:
             self.said = now
             self.say(self.line(remaining))
 
+    def warm(self, points: int) -> None:
+        """The first chunk, of so many points, is computed: compiling no longer counts."""
+        self.first = points, time.monotonic()
+
     @property
     def rate(self) -> float:
-        """Points a second of this process."""
-        return self.done / max(time.monotonic() - self.start, 1e-9)
+        """Points a second of this process, from its first chunk on where there are more."""
+        points, since = self.first
+        if self.done <= points:
+            points, since = 0, self.start
+        return (self.done - points) / max(time.monotonic() - since, 1e-9)
 
     def line(self, remaining: int) -> str:
         """One line that says it all."""

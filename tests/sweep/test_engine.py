@@ -92,6 +92,19 @@ def test_a_sweep_of_labels_alone(tmp_path):
     np.testing.assert_array_equal(xarray.open_zarr(tmp_path / "out").square, [1, 4])
 
 
+def test_a_point_can_say_what_became_of_it(tmp_path):
+    """NaN may be a good answer; a status that means nothing is a failure."""
+
+    def judge(labels):
+        return lambda p: {"x": jnp.log(p["a"] - 0.35), "status": p["b"]}
+
+    summary = run_sweep(judge, Small(7), tmp_path / "out", progress=False)
+    ds = xarray.open_zarr(tmp_path / "out")
+    np.testing.assert_array_equal(ds.status, [3, 1, 2, 3, 3, 3, 3])
+    assert np.isnan(ds.x.values).all()
+    assert summary.rate > 0
+
+
 def test_ctrl_c_stops_after_the_chunk_and_resume_goes_on(whole, tmp_path, monkeypatch, capsys):
     out, write, calls = tmp_path / "out", _engine.Store.write, []
 
