@@ -1,5 +1,6 @@
 """Fit a model's parameters to recordings: a parameter space, trace losses, a gradient loop."""
 
+from jaxdend.fitting import features as features
 from jaxdend.fitting._fit import default_optimizer, fit
 from jaxdend.fitting._forcing import clamp_loss, teacher_force
 from jaxdend.fitting._losses import (
@@ -11,6 +12,8 @@ from jaxdend.fitting._losses import (
     van_rossum,
     window_loss,
 )
+from jaxdend.fitting._objective import Objective
+from jaxdend.fitting._protocol import FeatureTerm, Protocol
 from jaxdend.fitting._prune import Prune
 from jaxdend.fitting._quasi_newton import least_squares, quasi_newton
 from jaxdend.fitting._result import FitResult
@@ -20,12 +23,16 @@ from jaxdend.fitting._space import Parameter, ParameterSpace
 from jaxdend.fitting._steps import normalised, polyak
 
 __all__ = [
+    "FeatureTerm",
     "FitResult",
+    "Objective",
     "Parameter",
     "ParameterSpace",
+    "Protocol",
     "Prune",
     "clamp_loss",
     "default_optimizer",
+    "features",
     "fit",
     "is_saved",
     "least_squares",

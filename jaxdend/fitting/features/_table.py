@@ -156,6 +156,8 @@ def feature_targets(
 ) -> dict[str, tuple[Array, Array]]:
     """Targets for `feature_loss` from one recorded trace: name -> (mean, SD).
 
+    The target of a count of spikes is its smooth form, so that the trace itself scores 0.
+
     **Arguments:** `sd`, by name, in the feature's unit; by default 2 mV, 2 ms, 2 Hz, half a spike,
     10 MΩ, 0.1 for ratios; `arguments` of `extract`.
 
@@ -163,7 +165,9 @@ def feature_targets(
     """
     sd = {} if sd is None else sd
     names = tuple(names)
-    values = {name: _reduced(x) for name, x in extract(ts, v, names, **arguments).items()}
+    taken = {name: FEATURES[name].smooth or name for name in _known_names(names, 0.0)}
+    found = extract(ts, v, dict.fromkeys(taken.values()), **arguments)
+    values = {name: _reduced(found[taken[name]]) for name in names}
     lacking = [name for name, x in values.items() if is_concrete(x) and np.isnan(x)]
     if lacking:
         raise ValueError(
