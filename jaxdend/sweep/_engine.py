@@ -95,8 +95,7 @@ def run_sweep(
     something else; `FileExistsError` for a store without `resume`; `MemoryError` where a point
     does not fit; `OSError` for a full disk; `SimulationError` where the program fails.
     """
-    clock = time.monotonic()
-    out = Path(out)
+    clock, out = time.monotonic(), Path(out)
     if chunk is not None and chunk < 1:
         raise ValueError(f"chunk must be at least 1 point; got {chunk}")
     import_zarr()
@@ -113,8 +112,8 @@ def run_sweep(
             ),
         )  # fmt: skip
         store, stopped, computed, rate = _together(runner, out, processes, progress)
-    counts = {STATUS[code]: count for code, count in store.counts().items()}
-    spent = time.monotonic() - clock
+    counts, spent = store.counts(), time.monotonic() - clock
+    counts = {STATUS[code]: count for code, count in counts.items()}
     return Summary(out, design.n, counts, computed, spent, rate, store.lanes, stopped)
 
 
