@@ -13,11 +13,13 @@ from jaxdend.fitting._losses import (
     window_loss,
 )
 from jaxdend.fitting._objective import Objective
+from jaxdend.fitting._posterior import Posterior, sample_posterior
 from jaxdend.fitting._protocol import FeatureTerm, Protocol
 from jaxdend.fitting._prune import Prune
 from jaxdend.fitting._quasi_newton import least_squares, quasi_newton
 from jaxdend.fitting._result import FitResult
 from jaxdend.fitting._saving import is_saved
+from jaxdend.fitting._sbi import sbi_params, sbi_prior, sbi_simulator
 from jaxdend.fitting._search import search
 from jaxdend.fitting._space import Parameter, ParameterSpace
 from jaxdend.fitting._steps import normalised, polyak
@@ -28,6 +30,7 @@ __all__ = [
     "Objective",
     "Parameter",
     "ParameterSpace",
+    "Posterior",
     "Protocol",
     "Prune",
     "clamp_loss",
@@ -40,6 +43,10 @@ __all__ = [
     "normalised",
     "polyak",
     "quasi_newton",
+    "sample_posterior",
+    "sbi_params",
+    "sbi_prior",
+    "sbi_simulator",
     "search",
     "smoothed_mse",
     "smoothed_rms",

@@ -203,6 +203,7 @@ class _Balance:
         self._v = jax.vmap(lambda v: model.complete(v, zero, zero))(nodes)  # (t, N) mV
         self._states = jax.jit(self._driven)
         self._rows = jax.jit(self._linear)
+        self._missing = jax.jit(self._residual)
 
     def named(self, x: Any) -> dict[str, Array]:
         """A flat vector `(p,)` in the parameters' units, by name."""
@@ -293,7 +294,7 @@ class _Balance:
         names = np.repeat(list(self._space), [self._space[n].size for n in self._space])
         for name in (*self._space, None):
             moved = x * np.where((names == name) | (name is None), 1.5, 1.0)
-            there = np.asarray(self._residual(jnp.asarray(moved), states, jnp.asarray(k)), float)
+            there = np.asarray(self._missing(jnp.asarray(moved), states, jnp.asarray(k)), float)
             there = there[: len(rest)]
             expected = rest + matrix @ (moved - x)
             size = np.abs(there - rest).max()

@@ -138,10 +138,10 @@ class Loop:
 
 
 def matched(leaves: list[Any] | tuple[Any, ...], like: PyTree) -> PyTree:
-    """`leaves` in the form of `like`, checked for number, shapes and types."""
+    """`leaves` in the form of `like`, arrays or their shapes; checked for number, shape, type."""
     wanted, structure = jax.tree.flatten(like)
     found = [(np.shape(leaf), np.asarray(leaf).dtype) for leaf in leaves]
-    if found != [(np.shape(leaf), jnp.asarray(leaf).dtype) for leaf in wanted]:
+    if found != [(leaf.shape, leaf.dtype) for leaf in wanted]:
         raise ValueError(
             "cannot resume: the saved state has other arrays than this run's; pass the same "
             "method, options, data and float precision as in the first part"

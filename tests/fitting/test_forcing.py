@@ -48,6 +48,7 @@ def test_bounds_hold(recorded):
     np.testing.assert_allclose(found["gna"], 0.2)
 
 
+@pytest.mark.slow
 def test_branchwise_densities_of_a_tree_with_synapses():
     """Three densities in every compartment, hidden branch nodes and events between samples."""
     bare = jd.Cell(jd.pyramidal(0), max_length=400.0)
