@@ -10,7 +10,16 @@ import pytest
 
 from jaxdend.cell import Cell
 from jaxdend.channels import HH, Leak
-from jaxdend.fitting import FeatureTerm, Objective, Protocol, mse, smoothed_rms
+from jaxdend.fitting import (
+    FeatureTerm,
+    Objective,
+    Parameter,
+    ParameterSpace,
+    Protocol,
+    fit,
+    mse,
+    smoothed_rms,
+)
 from jaxdend.morphology import ball_and_stick
 from jaxdend.simulate import simulate
 from jaxdend.stimuli import Sine, Step
@@ -285,3 +294,21 @@ def test_bad_objectives(recorded):
         Objective(neuron, far, dt=DT)(params())
     with pytest.raises(ValueError, match="site 99"):
         Objective(neuron, Protocol("far", step(0.1), TS, recorded["up"], (0, 99)), dt=DT)(params())
+
+
+@pytest.mark.slow
+def test_recovers_three_conductances_from_three_protocols(recorded):
+    noise = np.random.default_rng(1).normal(size=(3, 401, 2))
+    noisy = {k: v + 0.2 * e for (k, v), e in zip(recorded.items(), noise, strict=True)}
+    objective = Objective(
+        neuron, protocols(noisy), terms=partial(smoothed_rms, width=(3.0, 1.0, 0.3)), dt=DT
+    )
+    space = ParameterSpace(
+        {
+            "gna": Parameter(0.03, 0.4, unit="S/cm2"),
+            "gk": Parameter(0.01, 0.12, unit="S/cm2"),
+            "g": Parameter(1e-4, 1e-3, unit="S/cm2"),
+        }
+    )
+    result = fit(objective, space, starts=4, steps=80, chunk=40, progress=False)
+    assert result.recovered(TRUE, 0.03)[result.best_start]
