@@ -21,6 +21,7 @@ from jaxdend.fitting._result import FitResult
 from jaxdend.fitting._saving import is_saved
 from jaxdend.fitting._sbi import sbi_params, sbi_prior, sbi_simulator
 from jaxdend.fitting._search import search
+from jaxdend.fitting._shooting import Shooting
 from jaxdend.fitting._space import Parameter, ParameterSpace
 from jaxdend.fitting._steps import normalised, polyak
 
@@ -33,6 +34,7 @@ __all__ = [
     "Posterior",
     "Protocol",
     "Prune",
+    "Shooting",
     "clamp_loss",
     "default_optimizer",
     "features",

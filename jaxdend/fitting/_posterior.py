@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import jax
@@ -97,8 +98,6 @@ def sample_posterior(
     Step size and diagonal mass matrix of every chain are adapted during the warm-up (Stan's
     window adaptation). A log likelihood that is not finite counts as impossible.
 
-    For residuals with normal noise the log likelihood is `-0.5 sum((model - data)² / sd²)`.
-
     **Arguments:**
 
     - `log_likelihood`: parameters, name -> array in the space's units, to a scalar, up to a
@@ -110,8 +109,7 @@ def sample_posterior(
       of a fit; sampled from the prior if `None`.
     - `key`: a JAX key or an integer seed. The same key gives the same samples.
     - `max_doublings`: of the trajectory of `"nuts"`: at most `2 ** max_doublings` gradients.
-    - `chunk`: samples between two looks of progress, `callback(step, rows)`, saving and Ctrl-C,
-      which returns what was drawn.
+    - `chunk`: samples between two looks of progress, callback, saving and Ctrl-C.
     - `save_to`, `save_every`, `resume=True`: a folder of checkpoints, as in `least_squares`. The
       warm-up is saved with the first of them; a run killed during it begins again.
 
@@ -121,41 +119,45 @@ def sample_posterior(
     likelihood that is not finite at some start, or what does not fit a `resume`.
     """
     blackjax = _blackjax()
-    kernel, sizes = _kernel(blackjax, method, step_size, integration_steps, max_doublings)
+    kernel, extra = _kernel(blackjax, method, step_size, integration_steps, max_doublings)
     if min(chains, samples) < 1 or warmup < 0:
         raise ValueError(f"need at least 1 chain and sample, got {chains}, {samples} and {warmup}")
     key = jax.random.key(key) if isinstance(key, int | np.integer) else jnp.asarray(key)
     z = _starting_vectors(space, chains if starts is None else starts, key)
-    if len(z) != chains:
-        raise ValueError(f"expected {chains} starts, one for each chain, got {len(z)}")
     density = _density(log_likelihood, space)
     header = {"run": "posterior", "method": method, "space": described(space), "starts": digest(z),
               "warmup": warmup, "key": np.asarray(jax.random.key_data(key)).ravel().tolist(),
-              "options": sizes}  # fmt: skip
+              "options": extra}  # fmt: skip
     loop = Loop(samples, method, chunk, progress, callback, save_to, save_every)
-
-    def begin(z: Array) -> Any:
-        return _warmed(blackjax, method, kernel, density, z, key, warmup, step_size, sizes)
-
-    part = loop.saved(header, jax.eval_shape(begin, z)) if resume else loop.check_empty(header)
-    if part is None:
-        if not bool(jnp.isfinite(jax.jit(jax.vmap(density))(z)).all()):
-            raise ValueError(
-                "the log likelihood is not finite at some start; give starts where it is, such as "
-                "the best parameters of a fit"
-            )
-        part = Part({}, jax.jit(begin)(z))
+    warm = partial(_warmed, blackjax, method, kernel, density, warmup, step_size, extra, key)
+    part = _begun(loop, header, density, warm, z, chains, resume)
     part = loop.run(_advance(kernel, density, key, chunk, part.steps), part, header)
-    return Posterior(
-        space=space,
-        vectors=part.rows["vectors"],
-        log_density=part.rows["log_density"],
-        divergent=part.rows["divergent"],
-        acceptance=part.rows["acceptance"],
-        step_size=np.asarray(part.state[1]["step_size"]),
-        interrupted=part.interrupted,
-        seconds=part.seconds,
-    )
+    step = np.asarray(part.state[1]["step_size"])
+    return Posterior(space, **part.rows, step_size=step, interrupted=part.interrupted,
+                     seconds=part.seconds)  # fmt: skip
+
+
+def _begun(
+    loop: Loop,
+    header: dict[str, Any],
+    density: Callable[[Array], Array],
+    warm: Callable[[Array], Any],
+    z: Array,
+    chains: int,
+    resume: bool,
+) -> Part:
+    """What was saved, or the chains after their warm-up."""
+    if len(z) != chains:
+        raise ValueError(f"expected {chains} starts, one for each chain, got {len(z)}")
+    part = loop.saved(header, jax.eval_shape(warm, z)) if resume else loop.check_empty(header)
+    if part is not None:
+        return part
+    if not bool(jnp.isfinite(jax.jit(jax.vmap(density))(z)).all()):
+        raise ValueError(
+            "the log likelihood is not finite at some start; give starts where it is, such as "
+            "the best parameters of a fit"
+        )
+    return Part({}, jax.jit(warm)(z))
 
 
 def _blackjax() -> Any:
@@ -203,11 +205,11 @@ def _warmed(
     method: str,
     kernel: Callable,
     density: Callable[[Array], Array],
-    z: Array,
-    key: Array,
     warmup: int,
     step_size: float | None,
     extra: dict[str, Any],
+    key: Array,
+    z: Array,
 ) -> tuple[Any, dict[str, Array]]:
     """Chains after the warm-up and what they were tuned to, every leaf `(chains, ...)`."""
     if method == "mala" or warmup == 0:

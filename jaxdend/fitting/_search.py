@@ -59,17 +59,14 @@ def search(
 
     **Arguments:**
 
-    - `loss`: parameters, name -> array in the space's units, to a scalar. Pure JAX; needs no
-      derivatives.
+    - `loss`: parameters, name -> array in the space's units, to a scalar. Pure JAX.
     - `population`: evaluations in a generation, at least 4.
     - `steps` generations, or `evaluations` in all (rounded up to whole generations): one of them.
     - `starts`: as in `fit`. The first generation of `"genetic"` and `"random"` begins with them;
       `"cma_es"` uses the first.
-    - `key`: a JAX key or an integer seed. The same key gives the same history.
     - `save_to`, `save_every`, `resume`: as in `least_squares`; in generations.
 
-    **Returns:** a `FitResult` with a row for each generation and a column for each of the
-    population.
+    **Returns:** a `FitResult`, a row for each generation, a column for each of its population.
 
     **Raises:** `ImportError` without `cma`; `ValueError` for an unknown method, counts that are too
     small, or what does not fit a `resume`.
@@ -84,8 +81,8 @@ def search(
     first = _unit(z[:0] if sampled else z)
     asking = METHODS[method](first, population, _seed(key))
     evaluate = batch(lambda z: loss(space.to_dict(z)))
-    header = {"run": "search", "method": method, "space": described(space),
-              "population": population, "starts": digest(z), "key": _seed(key)}  # fmt: skip
+    header = {"run": "search", "method": method, "space": described(space), "key": _seed(key),
+              "population": population, "starts": digest(z)}  # fmt: skip
     loop = Loop(steps, method, 1, progress, watched(callback), save_to, save_every)
     part = begin(loop, space, (), resume, header)
     pending = _replayed(asking, part.rows, z.dtype)
