@@ -66,10 +66,10 @@ def sweep(
 ) -> None:
     """Simulate every point of SWEEP. Ctrl-C or worse loses nothing: --resume goes on."""
     with explain():
-        checked = SweepFile.read(file)
-        if devices is not None:
+        if devices is not None:  # this and the next before anything of JAX runs
             _use_devices(devices)
         start_processes(coordinator, processes, process_id)
+        checked = SweepFile.read(file)
         out = out or Path(checked.resolved["run"].get("store", "sweep.zarr"))
         with precision(checked.precision):
             if dry_run:

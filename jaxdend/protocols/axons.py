@@ -30,7 +30,7 @@ def bare_axon(
     ra: ArrayLike = 35.4,
     cm: ArrayLike = 1.0,
     celsius: ArrayLike = 6.3,
-    mechanisms: Sequence[AbstractMechanism] = (HH(),),
+    mechanisms: Sequence[AbstractMechanism] | None = None,
 ) -> Cell:
     """A uniform axon, a cylinder (µm) with the same channels all along, squid's by default.
 
@@ -45,7 +45,7 @@ def bare_axon(
         AXON, length, diameter, "soma[0]", 1.0, DOWN
     )
     cell = Cell(morph, max_length=max_length, ra=ra, cm=cm, celsius=celsius)
-    for mechanism in mechanisms:
+    for mechanism in (HH(),) if mechanisms is None else mechanisms:
         cell = cell.insert(mechanism)
     return cell
 
@@ -61,8 +61,8 @@ def myelinated_axon(
     cm: ArrayLike = 1.0,
     myelin_cm: ArrayLike = 0.01,
     celsius: ArrayLike = 6.3,
-    node: Sequence[AbstractMechanism] = (HH(gnabar=1.2, gkbar=0.36, gl=0.003),),  # type: ignore[arg-type]
-    myelin: Sequence[AbstractMechanism] = (Leak(g=1e-6, e=-65.0),),  # type: ignore[arg-type]
+    node: Sequence[AbstractMechanism] | None = None,
+    myelin: Sequence[AbstractMechanism] | None = None,
 ) -> Cell:
     """Nodes of Ranvier joined by myelinated cylinders, with the regions `"node"`, `"internode"`.
 
@@ -90,6 +90,10 @@ def myelinated_axon(
     morph = dataclasses.replace(morph, labels=labels, source="myelinated_axon")
     cell = Cell(morph, max_length=max_length, ra=ra, cm=cm, celsius=celsius)
     cell = cell.set("internode", cm=myelin_cm)
+    if node is None:
+        node = (HH(gnabar=1.2, gkbar=0.36, gl=0.003),)  # type: ignore[arg-type]
+    if myelin is None:
+        myelin = (Leak(g=1e-6, e=-65.0),)  # type: ignore[arg-type]
     for region, mechanisms in (("node", node), ("internode", myelin)):
         for mechanism in mechanisms:
             cell = cell.insert(mechanism, region)
