@@ -91,7 +91,8 @@ def test_the_choice_of_the_user_holds():
 def test_programs_are_kept_on_disk(tmp_path):
     code = (
         "import jaxdend as jd; print(jd.cache_programs()); "
-        "c = jd.Cell(jd.single_compartment(), max_length=50.0); jd.simulate(c, t1=1.0)"
+        "c = jd.Cell(jd.single_compartment(), max_length=50.0).insert(jd.channels.HH()); "
+        "jd.simulate(c, t1=1.0)"
     )
     env = {k: v for k, v in os.environ.items() if not k.startswith("JAX_COMPILATION")}
     done = subprocess.run(
