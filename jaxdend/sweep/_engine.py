@@ -20,6 +20,8 @@ from jaxdend.sweep._prepare import Make, Points, Runner, prepare
 from jaxdend.sweep._progress import Interruption, Progress, interruption
 from jaxdend.sweep._store import FAILED, NOT_FINITE, OK, STATUS, Store, import_zarr, locked
 
+_STOPPED = 2**30  # more units than there are; JAX counts with 32 bits
+
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
@@ -32,7 +34,7 @@ class Summary:
     seconds: float  # of this run, with all that comes before the first point
     rate: float  # points a second of this process, from its first chunk on
     lanes: int  # points that a device took at a time
-    interrupted: bool  # stopped by Ctrl-C or SIGTERM; `resume` goes on
+    interrupted: bool  # stopped by Ctrl-C or SIGTERM, here or in process 0; `resume` goes on
 
     @property
     def complete(self) -> bool:
@@ -197,6 +199,7 @@ def _loop(
             at = take(abreast)
             units = pending[at : at + abreast]
             if not units.size:
+                stop.wanted |= at >= _STOPPED
                 break
             indices, outputs = runner.compute(store, units)
             if writing is None:
@@ -205,6 +208,8 @@ def _loop(
                 progress.add(*writing.result())
             rest = _points(store, pending[at + abreast :])
             writing = pool.submit(_write, runner, store, units, indices, outputs, rest)
+        if stop.wanted and processes.first:
+            take(_STOPPED)  # the others find nothing more to do
         if writing is not None:
             progress.add(*writing.result())
 

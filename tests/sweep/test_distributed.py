@@ -83,6 +83,20 @@ def test_a_lost_process_does_not_hold_up_the_other(whole, tmp_path, pair):
     assert files(out) == whole
 
 
+@pytest.mark.slow
+def test_stopping_process_0_stops_all(whole, tmp_path, pair):
+    out = tmp_path / "out"
+    first, second = pair(out, 0.3)
+    while not (out / "status" / "c" / "3").exists():
+        time.sleep(0.05)
+        assert first.poll() is None
+    first.send_signal(signal.SIGINT)
+    assert "complete False" in finish(first)
+    assert "complete False" in finish(second)
+    assert run_sweep(make, TWO, out, resume=True, progress=False).complete
+    assert files(out) == whole
+
+
 def test_alone():
     processes = current_processes()
     assert (processes.index, processes.count, processes.neighbours()) == (0, 1, 1)
