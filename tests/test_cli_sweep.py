@@ -111,6 +111,15 @@ def test_wrong_files_are_one_panel(finished, run):
     refused(run("sweep", file, "--processes", "2"), "several processes need coordinator")
 
 
+def test_importing_does_not_start_jax():
+    """Else the processes of a sweep could not meet, nor `--devices` choose."""
+    code = (
+        "import jaxdend.cli; from jax._src import xla_bridge as x; "
+        "raise SystemExit(x.backends_are_initialized())"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 @pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on(finished):
     """SIGINT while chunks are computed; going on gives what an uninterrupted run gives."""
