@@ -1,6 +1,5 @@
 """A small design and program for the tests of the engine, and for the processes that they start."""
 
-import importlib.util
 import sys
 import time
 from dataclasses import dataclass, field
@@ -67,16 +66,9 @@ def files(out: Path) -> dict[str, bytes]:
 
 def run_in_process(out: str, seconds: float) -> None:
     """Go on with the sweep `TWO`, so slowly that somebody can interrupt it."""
-    # the processes must meet before JAX computes, and so before anything that computes is imported
-    file = Path(__file__).parents[1] / "jaxdend" / "sweep" / "_distributed.py"
-    spec = importlib.util.spec_from_file_location("distributed", file)
-    distributed = importlib.util.module_from_spec(spec)
-    sys.modules["distributed"] = distributed
-    spec.loader.exec_module(distributed)
-    distributed.start_processes(timeout=60.0, heartbeat=10.0)
+    from jaxdend.sweep import _store, run_sweep, start_processes
 
-    from jaxdend.sweep import _store, run_sweep
-
+    start_processes(timeout=60.0, heartbeat=10.0)
     write = _store.Store.write
 
     def slowly(*args):

@@ -102,7 +102,6 @@ def sweep_status(
 def _run(checked: SweepFile, out: Path, resume: bool, verify: bool) -> Summary:
     settings = checked.resolved["run"]
     program = {k: v for k, v in checked.resolved.items() if k not in ("run", "design")}
-    about = checked.attributes()
     if jax.process_index() == 0:
         OUT.print(_overview(checked), highlight=False, soft_wrap=True)
     return run_sweep(
@@ -110,7 +109,7 @@ def _run(checked: SweepFile, out: Path, resume: bool, verify: bool) -> Summary:
         checked.design,
         out,
         program=json.loads(json.dumps(program)),
-        units={name: entry["units"] for name, entry in about.items() if "units" in entry},
+        attributes=checked.attributes(),
         chunk=settings.get("chunk"),
         memory=settings.get("memory"),
         resume=resume or verify,
@@ -121,9 +120,11 @@ def _run(checked: SweepFile, out: Path, resume: bool, verify: bool) -> Summary:
 def report_sweep(checked: SweepFile, summary: Summary) -> None:
     """Print what became of the points; draw the first output that is one number."""
     OUT.print(_counts(summary.counts, summary.points))
-    rate = summary.computed / max(summary.seconds, 1e-9)
+    rate = summary.written / max(summary.seconds, 1e-9)
+    count = jax.process_count()
+    by = f" by {count} processes" if count > 1 else ""
     OUT.print(
-        f"{summary.computed:,} points in {summary.seconds:.1f} s ({rate:.3g}/s), "
+        f"{summary.written:,} points in {summary.seconds:.1f} s ({rate:.3g}/s){by}, "
         f"{summary.lanes:,} at a time on each device",
         highlight=False,
     )
@@ -221,14 +222,15 @@ def _figure(checked: SweepFile, out: Path) -> list[str]:
     some = np.unique(np.linspace(0, checked.design.n - 1, 20_000).astype(np.int64))
     chosen = dataset[[scalars[0]]].isel(point=some).load()
     about = checked.attributes()
-    varied = [
-        axis.name for axis in checked.design.axes if axis.values is None or len(axis.values) > 1
-    ]
-    names = (varied or [axis.name for axis in checked.design.axes])[:2]
+    varied = [x for x in checked.design.axes if x.values is None or len(x.values) > 1]
+    varied = sorted(varied, key=lambda axis: axis.fixed)  # numbers before texts
+    names = [axis.name for axis in varied or checked.design.axes]
+    names, others = names[:2], [str(name) for name in names[2:]]
+    over = f",\nmean over {', '.join(others)}" if others else ""
     axes = plotting.plot_sweep(
         {name: chosen[name].values for name in names},
         chosen[scalars[0]].values,
-        label=_titled(scalars[0], about),
+        label=_titled(scalars[0], about) + over,
         failed=chosen["status"].values > 1,
         log=[x["name"] for x in checked.resolved["axis"] if x["scale"] == "log"],
         names={name: _titled(name, about) for name in names},

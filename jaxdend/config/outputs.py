@@ -1,6 +1,7 @@
 """What the `[[output]]` tables of a sweep file keep of every point."""
 
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,12 +14,13 @@ from jaxdend.sweep import OUTPUTS
 
 DEFAULT = [{"kind": "peak"}, {"kind": "spike_count"}]
 _WHOLE = ("every", "most", "max_spikes")
-_FEATURES = {
-    name: function
-    for name, function in inspect.getmembers(features, inspect.isfunction)
-    if list(inspect.signature(function).parameters)[:2] == ["ts", "v"] and name not in OUTPUTS
-}
-KINDS: dict[str, Callable[..., Array]] = {name: f for name, (f, _) in OUTPUTS.items()} | _FEATURES
+_UNITS = (
+    {name.lower(): feature.unit for name, feature in features.FEATURES.items()}
+    | {"mean_in_window": "mV", "sd_in_window": "mV"}
+    | {name: unit for name, (_, unit) in OUTPUTS.items()}
+)
+_FEATURES = {name: getattr(features, name) for name in _UNITS if hasattr(features, name)}
+KINDS: dict[str, Callable[..., Array]] = _FEATURES | {name: f for name, (f, _) in OUTPUTS.items()}
 
 
 def check_outputs(top: Place, value: Any, sites: int) -> list[Table]:
@@ -62,14 +64,17 @@ def attributes(item: Table, label: str, keys: Table) -> dict[str, Any]:
     """
     function = KINDS[item["kind"]]
     first = (inspect.getdoc(function) or item["kind"]).split("\n\n")[0].replace("\n", " ")
-    unit = OUTPUTS[item["kind"]][1] if item["kind"] in OUTPUTS else ""
-    out: dict[str, Any] = {"long_name": first, "recorded_at": label}
-    if unit:
+    out: dict[str, Any] = {"long_name": first.removesuffix("."), "recorded_at": label}
+    if unit := _UNITS[item["kind"]]:
         out["units"] = unit
     if item["kind"] == "voltage":
         out["first_ms"] = keys["t0"]
         out["step_ms"] = keys["dt"] * keys["save_every"] * item["every"]
-    given = {k: v for k, v in item.items() if k not in ("kind", "name", "record")}
+    given = {
+        k: str(v) if isinstance(v, float) and not math.isfinite(v) else v  # JSON has no infinity
+        for k, v in item.items()
+        if k not in ("kind", "name", "record")
+    }
     return out | ({"arguments": given} if given else {})
 
 

@@ -10,6 +10,7 @@ from jaxdend.fitting._losses import (
     soft_dtw,
     soft_spikes,
     van_rossum,
+    van_rossum_times,
     window_loss,
 )
 from jaxdend.fitting._objective import Objective
@@ -56,5 +57,6 @@ __all__ = [
     "soft_spikes",
     "teacher_force",
     "van_rossum",
+    "van_rossum_times",
     "window_loss",
 ]

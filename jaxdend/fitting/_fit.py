@@ -1,10 +1,9 @@
 """Gradient descent from several starts at once, as one batch in one compiled program."""
 
 import os
-import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict
 from typing import Any
 
 import equinox as eqx
@@ -14,17 +13,15 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
-from tqdm import tqdm
 
 from jaxdend.fitting._prune import Prune
 from jaxdend.fitting._result import FitResult
-from jaxdend.fitting._resume import header, part_before
-from jaxdend.fitting._saving import RunFolder
+from jaxdend.fitting._run import Advance, Callback, Loop, Resume, restored, watched
+from jaxdend.fitting._saving import Part, Rows, describe_space
 from jaxdend.fitting._space import ParameterSpace
+from jaxdend.fitting._starts import Starts, digest, key_numbers, starting_vectors
 
 Loss = Callable[[dict[str, Array]], Array]
-Callback = Callable[[int, np.ndarray, np.ndarray], bool | None]
-Log = list[tuple[np.ndarray, np.ndarray]]  # losses (c, s) and vectors (c, s, p) of every chunk
 
 
 class _State(eqx.Module):
@@ -61,7 +58,7 @@ def fit(
     space: ParameterSpace,
     *,
     optimizer: optax.GradientTransformation | None = None,
-    starts: int | ArrayLike | Mapping[str, ArrayLike] = 10,
+    starts: Starts = 10,
     steps: int = 200,
     key: ArrayLike = 0,
     clip: float | None = 1.0,
@@ -69,7 +66,7 @@ def fit(
     chunk: int = 1,
     progress: bool = True,
     callback: Callback | None = None,
-    resume: bool | FitResult | str | os.PathLike[str] = False,
+    resume: Resume = False,
     save_to: str | os.PathLike[str] | None = None,
     save_every: int = 10,
     about: Mapping[str, Any] | None = None,
@@ -108,70 +105,59 @@ def fit(
     the wrong shape, a result or folder of another fit, or a `save_to` that is used already;
     `OSError` where that cannot be written.
     """
-    _check_counts(steps, chunk, save_every)
     inner = _clipped(default_optimizer(steps) if optimizer is None else optimizer, clip)
-    z, folder = _starting_vectors(space, starts, key), None
-    if save_to is not None:
-        drawn = int(starts) if isinstance(starts, int | np.integer) else None
+    z = starting_vectors(space, starts, key)
+
+    def header() -> dict[str, Any]:
+        sampled = isinstance(starts, int | np.integer)
+        drawn = {"starts": len(z), "key": key_numbers(key)} if sampled else None
         needed = steps if optimizer is None else None
-        own = header(space, inner, z, drawn, key, needed, clip, prune, about)
-        folder = RunFolder(save_to, own)
-    before = part_before(resume, folder)
-    state = _begin(inner, z) if before is None else _restore(before, space, inner)
-    if before is not None and before.steps >= steps:
-        return before
+        return _header(space, inner, z, drawn, needed, clip, prune, about)
+
+    loop = Loop(
+        steps, "fit", chunk, progress, watched(callback), save_to, save_every, header, _more
+    )
+    before = loop.before(resume, space)
+    part = Part({}, _begin(inner, z)) if before is None else restored(before, _like(before, inner))
+    if part.steps >= steps:
+        return resume if isinstance(resume, FitResult) else FitResult.of(space, part)
     run = _compile(loss, space, inner, chunk)
-    plan = _Plan(steps, chunk, prune, progress, callback, folder, save_every)
-    return _descend(run, space, state, before, plan)
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """How the loop goes; as the arguments of `fit`."""
-
-    steps: int
-    chunk: int
-    prune: Prune | None
-    progress: bool
-    callback: Callback | None
-    folder: RunFolder | None
-    every: int
-
-
-def _descend(
-    run: Run, space: ParameterSpace, state: _State, before: FitResult | None, plan: _Plan
-) -> FitResult:
-    """Go on from `state`, save on the way, and put the history together."""
-    clock, log = time.perf_counter(), []
-    if before is not None:
-        clock, log = clock - before.seconds, [(before.losses, before.vectors)]
-
-    def save(state: _State, log: Log, interrupted: bool) -> None:
-        done, folder = int(state.step), plan.folder
-        if folder is not None and folder.steps < done:
-            tree = _about(state, interrupted, time.perf_counter() - clock)
-            folder.save(tree, *_rows(log, folder.steps, done))
-
-    def look(state: _State, log: Log) -> bool | None:
-        done, (losses, vectors) = int(state.step), log[-1]
-        if done // plan.every > (done - len(losses)) // plan.every:
-            save(state, log, done < plan.steps)
-        return None if plan.callback is None else plan.callback(done, losses[-1], vectors[-1])
-
-    state, log, interrupted = _loop(run, state, log, plan, look)
-    save(state, log, interrupted)
-    losses, vectors = _rows(log, 0, int(state.step))
-    about = _about(state, interrupted, time.perf_counter() - clock)
-    result = FitResult(space, losses, vectors, **about)
+    result = FitResult.of(space, loop.run(_advancing(run, part, prune), part))
     _report(result)
     return result
 
 
-def _check_counts(steps: int, chunk: int, save_every: int) -> None:
-    if min(steps, chunk, save_every) < 1:
-        raise ValueError(
-            f"steps, chunk and save_every must be at least 1; got {steps}, {chunk} and {save_every}"
-        )
+def _header(
+    space: ParameterSpace,
+    optimizer: optax.GradientTransformationExtraArgs,
+    z: Array,
+    drawn: dict[str, Any] | None,
+    steps: int | None,
+    clip: float | None,
+    prune: Prune | None,
+    about: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """What makes this fit another than that one, as far as it can be told.
+
+    **Arguments:** as of `fit`; `z (s, p)`, the starts; `drawn`, how they were if they are random;
+    `steps`, where it matters.
+    """
+    one = jnp.ones(space.size)
+    memory = optimizer.init(one)
+    move, _ = optimizer.update(one, memory, one, value=jnp.ones(()))
+    leaves = jax.tree_util.tree_leaves_with_path(memory)
+    return {
+        "run": "fit",
+        "space": describe_space(space),
+        "begin": drawn or {"starts": len(z), "vectors": digest(z)},
+        "optimizer": [f"{jax.tree_util.keystr(path)} {jnp.shape(x)}" for path, x in leaves],
+        "first move": f"{float(jnp.linalg.norm(jnp.asarray(move))):.5g}",  # tells the rate
+        "steps": steps,
+        "clip": clip,
+        "prune": None if prune is None else asdict(prune),
+        "about": None if about is None else dict(about),
+        "precision": jnp.result_type(float).name,
+    }
 
 
 def _clipped(
@@ -181,26 +167,6 @@ def _clipped(
     if clip is not None:
         optimizer = optax.chain(optax.clip_by_global_norm(clip), optimizer)
     return optax.with_extra_args_support(optimizer)
-
-
-def _starting_vectors(
-    space: ParameterSpace, starts: int | ArrayLike | Mapping[str, ArrayLike], key: ArrayLike
-) -> Array:
-    """The starts as vectors `(s, p)`."""
-    if isinstance(starts, int | np.integer):
-        return space.sample(key, int(starts))
-    if isinstance(starts, Mapping):
-        z = space.to_vector(starts)
-    else:
-        z = jnp.asarray(starts, dtype=jnp.result_type(float))
-    if z.ndim != 2 or z.shape[1] != space.size or z.shape[0] == 0:
-        raise ValueError(
-            f"starts must be a number, vectors (s, {space.size}), or a dict of arrays with a "
-            f"leading axis s; got the shape {z.shape}"
-        )
-    if not bool(jnp.isfinite(z).all()):
-        raise ValueError("every start must be finite, got NaN or infinity")
-    return z
 
 
 def _begin(optimizer: optax.GradientTransformationExtraArgs, z: Array) -> _State:
@@ -217,25 +183,10 @@ def _begin(optimizer: optax.GradientTransformationExtraArgs, z: Array) -> _State
     )
 
 
-def _restore(
-    result: FitResult, space: ParameterSpace, optimizer: optax.GradientTransformationExtraArgs
-) -> _State:
-    """The state inside a result, checked against the space and optimiser of this call."""
-    if result.space != space:
-        raise ValueError(
-            f"cannot resume: the result belongs to {result.space}, this fit has {space}"
-        )
-    everyone = jnp.asarray(result.vectors[0])
-    like = _kept(_begin(optimizer, everyone), np.flatnonzero(result.pruned < 0))
-    leaves, structure = jax.tree.flatten(like)
-    wanted = [(leaf.shape, leaf.dtype) for leaf in leaves]
-    found = [(leaf.shape, leaf.dtype) for leaf in result.state]
-    if wanted != found:
-        raise ValueError(
-            "cannot resume: the saved optimiser state has other arrays than this optimiser's; "
-            "pass the same optimizer, clip and float precision as in the first part"
-        )
-    return jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in result.state])
+def _like(part: Part, optimizer: optax.GradientTransformationExtraArgs) -> _State:
+    """A state as that inside `part` must be."""
+    everyone = jnp.asarray(part.rows["vectors"][0])
+    return _kept(_begin(optimizer, everyone), np.flatnonzero(part.more["pruned"] < 0))
 
 
 def _compile(
@@ -355,46 +306,30 @@ def _kept(state: _State, rows: np.ndarray) -> _State:
     )  # fmt: skip
 
 
-def _loop(
-    run: Run,
-    state: _State,
-    log: Log,
-    plan: _Plan,
-    look: Callable[[_State, Log], bool | None],
-) -> tuple[_State, Log, bool]:
-    """Run chunk by chunk until the last step, Ctrl-C, or a `look` that has seen enough."""
-    first, steps, prune = int(state.step), plan.steps, plan.prune
-    done, hidden = first, not plan.progress
-    best = np.full(len(state.pruned), np.inf)
-    for losses, _ in log:
-        best = _least(best, losses)
-    with tqdm(total=steps, initial=first, disable=hidden, desc="fit", unit="step") as bar:
-        try:
-            while done < steps:
-                cut = np.inf if prune is None else prune.next(done)
-                count = int(min(plan.chunk, steps - done, cut - done))
-                new, (losses, vectors) = run(state, count)
-                rows = np.asarray(losses)[:count], np.asarray(vectors)[:count]
-                best = _least(best, rows[0])
-                if done == 0 and not np.isfinite(rows[0][0]).any():
-                    raise ValueError(
-                        f"the loss is not finite at any of the {len(best)} starts; "
-                        f"check it at one of them, or narrow the bounds"
-                    )
-                if prune is not None and done + count == cut:
-                    order = np.argsort(best[np.asarray(new.alive)], kind="stable")
-                    new = _kept(new, np.sort(order[: prune.left(int(cut), len(best))]))
-                log.append(rows)  # before the state: an interrupt between the two loses nothing
-                state, done = new, done + count
-                bar.set_postfix(loss=f"{best.min():.3g}", refresh=False)
-                bar.update(count)
-                if look(state, log):
-                    return state, log, done < steps
-        except KeyboardInterrupt:
-            if int(state.step) == first:
-                raise
-            return state, log, True
-    return state, log, False
+def _advancing(run: Run, part: Part, prune: Prune | None) -> Advance:
+    """Up to a chunk of steps, none of them beyond the next cut."""
+    best = np.full(len(part.state.pruned), np.inf)
+    best = _least(best, part.rows["losses"]) if part.rows else best
+
+    def advance(state: _State, count: int) -> tuple[_State, Rows, bool]:
+        nonlocal best
+        done = int(state.step)
+        cut = np.inf if prune is None else prune.next(done)
+        count = int(min(count, cut - done))
+        state, (losses, vectors) = run(state, count)
+        rows = {"losses": np.asarray(losses)[:count], "vectors": np.asarray(vectors)[:count]}
+        best = _least(best, rows["losses"])
+        if done == 0 and not np.isfinite(rows["losses"][0]).any():
+            raise ValueError(
+                f"the loss is not finite at any of the {len(best)} starts; "
+                f"check it at one of them, or narrow the bounds"
+            )
+        if prune is not None and done + count == cut:
+            order = np.argsort(best[np.asarray(state.alive)], kind="stable")
+            state = _kept(state, np.sort(order[: prune.left(int(cut), len(best))]))
+        return state, rows, False
+
+    return advance
 
 
 def _least(best: np.ndarray, losses: np.ndarray) -> np.ndarray:
@@ -402,29 +337,9 @@ def _least(best: np.ndarray, losses: np.ndarray) -> np.ndarray:
     return np.minimum(best, np.where(np.isfinite(losses), losses, np.inf).min(axis=0))
 
 
-def _rows(log: Log, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
-    """The losses and vectors of the steps from `first` to before `last`."""
-    end, parts = sum(len(losses) for losses, _ in log), []
-    for losses, vectors in reversed(log):
-        begin = end - len(losses)
-        if end <= first:
-            break
-        wanted = slice(max(first - begin, 0), max(last - begin, 0))
-        parts.insert(0, (losses[wanted], vectors[wanted]))
-        end = begin
-    losses, vectors = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return losses, vectors
-
-
-def _about(state: _State, interrupted: bool, seconds: float) -> dict[str, Any]:
-    """All of a `FitResult` but its space and history."""
-    return {
-        "failures": np.asarray(state.failures),
-        "state": tuple(np.asarray(leaf) for leaf in jax.tree.leaves(state)),
-        "interrupted": interrupted,
-        "seconds": seconds,
-        "pruned": np.asarray(state.pruned),
-    }
+def _more(state: _State) -> dict[str, np.ndarray]:
+    """What a `FitResult` tells beside the history."""
+    return {"failures": np.asarray(state.failures), "pruned": np.asarray(state.pruned)}
 
 
 def _report(result: FitResult) -> None:

@@ -132,6 +132,31 @@ def van_rossum(
     return jnp.sum((_filter(train - other, kernel) / s) ** 2) * (dt / tau)
 
 
+def van_rossum_times(
+    times: Float[ArrayLike, " s"], target: Float[ArrayLike, " u"], *, tau: ArrayLike = 5.0
+) -> Scalar:
+    """Van Rossum's distance between two trains of spike times, exactly.
+
+    The integral of `van_rossum` without a trace: half the sum of `exp(-|a - b|/tau)` over all pairs
+    within each train, less that over all pairs between them. The slope is that of the times, so
+    a spike that comes or goes makes a step: `features.spike_times` has slopes, and NaN for padding.
+
+    **Arguments:** `times` and `target`, ms, in any order; what is not finite is no spike. `tau`,
+    ms.
+
+    **Raises:** `ValueError` for times that are not one train each.
+    """
+    a, b = jnp.asarray(times), jnp.asarray(target)
+    if a.ndim != 1 or b.ndim != 1:
+        raise ValueError(f"expected times (s,) and (u,), got {a.shape} and {b.shape}: use jax.vmap")
+    both = jnp.concatenate([a, b]).astype(jnp.result_type(a, jnp.float32))
+    there = jnp.isfinite(both)
+    sign = jnp.where(jnp.arange(len(both)) < len(a), 1.0, -1.0)
+    sign, both = jnp.where(there, sign, 0.0).astype(both.dtype), jnp.where(there, both, 0.0)
+    near = jnp.exp(-jnp.abs(both[:, None] - both) / tau)
+    return 0.5 * sign @ near @ sign
+
+
 def soft_dtw(
     v: Traces,
     target: Traces,

@@ -1,8 +1,9 @@
 """Samples of a posterior over a parameter space, by gradient-based Monte Carlo with blackjax."""
 
 import os
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -11,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike
 
-from jaxdend.fitting._fit import _starting_vectors
-from jaxdend.fitting._run import Loop, Part, Rows, described, digest
+from jaxdend.fitting._run import Loop, restored, save_state
+from jaxdend.fitting._saving import Part, Rows, describe_space
 from jaxdend.fitting._space import ParameterSpace
+from jaxdend.fitting._starts import digest, key_numbers, starting_vectors
 
 LogLikelihood = Callable[[dict[str, Array]], Array]
 
@@ -111,7 +113,7 @@ def sample_posterior(
     - `max_doublings`: of the trajectory of `"nuts"`: at most `2 ** max_doublings` gradients.
     - `chunk`: samples between two looks of progress, callback, saving and Ctrl-C.
     - `save_to`, `save_every`, `resume=True`: a folder of checkpoints, as in `least_squares`. The
-      warm-up is saved with the first of them; a run killed during it begins again.
+      first of them holds the end of the warm-up; a run killed before that begins again.
 
     **Returns:** a `Posterior`.
 
@@ -123,15 +125,15 @@ def sample_posterior(
     if min(chains, samples) < 1 or warmup < 0:
         raise ValueError(f"need at least 1 chain and sample, got {chains}, {samples} and {warmup}")
     key = jax.random.key(key) if isinstance(key, int | np.integer) else jnp.asarray(key)
-    z = _starting_vectors(space, chains if starts is None else starts, key)
+    z = starting_vectors(space, chains if starts is None else starts, key)
     density = _density(log_likelihood, space)
-    header = {"run": "posterior", "method": method, "space": described(space), "starts": digest(z),
-              "warmup": warmup, "key": np.asarray(jax.random.key_data(key)).ravel().tolist(),
+    header = {"run": "posterior", "method": method, "space": describe_space(space),
+              "starts": digest(z), "warmup": warmup, "key": key_numbers(key),
               "options": extra}  # fmt: skip
-    loop = Loop(samples, method, chunk, progress, callback, save_to, save_every)
+    loop = Loop(samples, method, chunk, progress, callback, save_to, save_every, lambda: header)
     warm = partial(_warmed, blackjax, method, kernel, density, warmup, step_size, extra, key)
-    part = _begun(loop, header, density, warm, z, chains, resume)
-    part = loop.run(_advance(kernel, density, key, chunk, part.steps), part, header)
+    part = _begun(loop, density, warm, z, chains, resume)
+    part = loop.run(_advance(kernel, density, key, chunk, part.steps), part)
     step = np.asarray(part.state[1]["step_size"])
     return Posterior(space, **part.rows, step_size=step, interrupted=part.interrupted,
                      seconds=part.seconds)  # fmt: skip
@@ -139,7 +141,6 @@ def sample_posterior(
 
 def _begun(
     loop: Loop,
-    header: dict[str, Any],
     density: Callable[[Array], Array],
     warm: Callable[[Array], Any],
     z: Array,
@@ -149,15 +150,20 @@ def _begun(
     """What was saved, or the chains after their warm-up."""
     if len(z) != chains:
         raise ValueError(f"expected {chains} starts, one for each chain, got {len(z)}")
-    part = loop.saved(header, jax.eval_shape(warm, z)) if resume else loop.check_empty(header)
+    part = loop.before(resume)
     if part is not None:
-        return part
+        return restored(part, jax.eval_shape(warm, z))
     if not bool(jnp.isfinite(jax.jit(jax.vmap(density))(z)).all()):
         raise ValueError(
             "the log likelihood is not finite at some start; give starts where it is, such as "
             "the best parameters of a fit"
         )
-    return Part({}, jax.jit(warm)(z))
+    clock = time.perf_counter()
+    part = Part({}, jax.block_until_ready(jax.jit(warm)(z)), interrupted=True)
+    part = replace(part, seconds=time.perf_counter() - clock)
+    if loop.folder is not None:
+        save_state(loop.folder, part)
+    return part
 
 
 def _blackjax() -> Any:

@@ -7,7 +7,7 @@ and the solver's state stays small enough to be saved.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Literal
 
 import equinox as eqx
@@ -17,10 +17,11 @@ import numpy as np
 import optimistix as optx
 from jaxtyping import Array, ArrayLike, Bool, Float, PyTree
 
-from jaxdend.fitting._fit import _starting_vectors
 from jaxdend.fitting._result import FitResult
-from jaxdend.fitting._run import Callback, Loop, Rows, as_result, begin, described, digest, watched
+from jaxdend.fitting._run import Callback, Loop, Resume, begin, watched
+from jaxdend.fitting._saving import Rows, describe_space
 from jaxdend.fitting._space import ParameterSpace
+from jaxdend.fitting._starts import Starts, digest, starting_vectors
 
 Residuals = Callable[[dict[str, Array]], Array]
 Evaluate = Callable[[Array], tuple[Array, Array]]  # z (p,) -> value (m,) or (), its derivative
@@ -48,7 +49,7 @@ def least_squares(
     *,
     method: Literal["levenberg_marquardt", "gauss_newton", "dogleg"] = "levenberg_marquardt",
     jacobian: Literal["auto", "forward", "reverse"] = "auto",
-    starts: int | ArrayLike | Mapping[str, ArrayLike] = 10,
+    starts: Starts = 10,
     steps: int = 50,
     key: ArrayLike = 0,
     max_step: float = 2.0,
@@ -57,7 +58,7 @@ def least_squares(
     chunk: int = 1,
     progress: bool = True,
     callback: Callback | None = None,
-    resume: bool | FitResult = False,
+    resume: Resume = False,
     save_to: str | os.PathLike[str] | None = None,
     save_every: int = 10,
 ) -> FitResult:
@@ -84,24 +85,25 @@ def least_squares(
     - `max_step`: in units of the unconstrained vector, where the whole of a range is about 8 wide.
     - `rtol`, `atol`: when a start has converged.
     - `save_to`: a folder of checkpoints, written every `save_every` steps and at the end.
-    - `resume`: `True` to go on from `save_to`, or a result to go on from: the history is bit for
-      bit that of an uninterrupted run. `starts` and `key` must be the same.
+    - `resume`: `True` to go on from `save_to`, or a result to go on from, or its file or folder:
+      the history is bit for bit that of an uninterrupted run. `starts` and `key` must be the same.
     - `starts`, `steps`, `key`, `chunk`, `progress`, `callback`: as in `fit`.
 
     **Raises:** `ValueError` for an unknown method, residuals that are not finite at any start or
     that cannot be differentiated in the mode asked for, and what does not fit a `resume`.
     """
     solver = _solver(LEAST_SQUARES, method, rtol, atol)
-    z = _starting_vectors(space, starts, key)
+    z = starting_vectors(space, starts, key)
 
     def values(z: Array) -> Array:
         return jnp.ravel(jnp.asarray(residuals(space.to_dict(z)))).astype(z.dtype)
 
     evaluate = _with_jacobian(values, z[0], jacobian)
-    header = {"run": "least_squares", "method": method, "space": described(space),
+    header = {"run": "least_squares", "method": method, "space": describe_space(space),
               "max_step": max_step, "rtol": rtol, "atol": atol, "starts": digest(z)}  # fmt: skip
-    loop = Loop(steps, method, chunk, progress, watched(callback), save_to, save_every)
-    return _minimise(evaluate, _half_squares, solver, max_step, space, z, loop, resume, header)
+    watch = watched(callback)
+    loop = Loop(steps, method, chunk, progress, watch, save_to, save_every, lambda: header)
+    return _minimise(evaluate, _half_squares, solver, max_step, space, z, loop, resume)
 
 
 def quasi_newton(
@@ -109,7 +111,7 @@ def quasi_newton(
     space: ParameterSpace,
     *,
     method: Literal["bfgs", "dfp", "lbfgs", "cg"] = "bfgs",
-    starts: int | ArrayLike | Mapping[str, ArrayLike] = 10,
+    starts: Starts = 10,
     steps: int = 100,
     key: ArrayLike = 0,
     max_step: float = 2.0,
@@ -118,7 +120,7 @@ def quasi_newton(
     chunk: int = 1,
     progress: bool = True,
     callback: Callback | None = None,
-    resume: bool | FitResult = False,
+    resume: Resume = False,
     save_to: str | os.PathLike[str] | None = None,
     save_every: int = 10,
 ) -> FitResult:
@@ -135,7 +137,7 @@ def quasi_newton(
     start, and what does not fit a `resume`.
     """
     solver = _solver(MINIMISERS, method, rtol, atol)
-    z = _starting_vectors(space, starts, key)
+    z = starting_vectors(space, starts, key)
 
     def value(z: Array) -> Array:
         out = jnp.asarray(loss(space.to_dict(z)))
@@ -143,11 +145,12 @@ def quasi_newton(
             raise ValueError(f"the loss must be a scalar, got shape {out.shape}")
         return out.astype(z.dtype)
 
-    header = {"run": "quasi_newton", "method": method, "space": described(space),
+    header = {"run": "quasi_newton", "method": method, "space": describe_space(space),
               "max_step": max_step, "rtol": rtol, "atol": atol, "starts": digest(z)}  # fmt: skip
-    loop = Loop(steps, method, chunk, progress, watched(callback), save_to, save_every)
+    watch = watched(callback)
+    loop = Loop(steps, method, chunk, progress, watch, save_to, save_every, lambda: header)
     evaluate = jax.value_and_grad(value)
-    return _minimise(evaluate, lambda f: f, solver, max_step, space, z, loop, resume, header)
+    return _minimise(evaluate, lambda f: f, solver, max_step, space, z, loop, resume)
 
 
 def _solver(known: dict[str, Any], method: str, rtol: float, atol: float) -> Any:
@@ -203,13 +206,12 @@ def _minimise(
     space: ParameterSpace,
     z: Array,
     loop: Loop,
-    resume: bool | FitResult,
-    header: dict[str, Any],
+    resume: Resume,
 ) -> FitResult:
     """What both have in common: the compiled chunk of iterations, and the loop around it."""
     begun, iterate = _iteration(evaluate, loss_of, solver, max_step)
     state = jax.jit(jax.vmap(begun))(z)
-    part = begin(loop, space, state, resume, header)
+    part = begin(loop, space, state, resume)
 
     @jax.jit
     def run(state: _State, count: Array) -> tuple[_State, Array, Array]:
@@ -234,8 +236,8 @@ def _minimise(
         return after, rows, bool(after.done.all())
 
     if part.steps and bool(np.all(part.state.done)):
-        return as_result(space, part)
-    return as_result(space, loop.run(advance, part, header))
+        return FitResult.of(space, part)
+    return FitResult.of(space, loop.run(advance, part))
 
 
 def _iteration(

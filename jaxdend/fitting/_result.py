@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import ArrayLike
 
-from jaxdend.fitting._saving import RunFolder, describe_space, read_space
+from jaxdend.fitting._saving import Part, RunFolder, describe_space, read_space
 from jaxdend.fitting._space import Parameter, ParameterSpace
 
 _FORMAT = "jaxdend-fit-2"
+RUNS = ("fit", "least_squares", "quasi_newton", "search")  # that end in a FitResult
 _ARRAYS = ("losses", "vectors", "failures", "interrupted", "seconds", "pruned")
 
 
@@ -148,13 +150,21 @@ class FitResult:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "FitResult":
-        """Read a file that `save` wrote, or the folder that `fit(save_to=...)` writes to.
+        """Read a file that `save` wrote, or a folder that a run saves to, as far as that came.
+
+        The folders are those of `fit`, `search`, `least_squares` and `quasi_newton`.
 
         **Raises:** `FileNotFoundError`; `ValueError` for a file that is cut short, is something
-        else, or was written by another version of the format.
+        else, or was written by another version of the format, and for the folder of a posterior.
         """
         if Path(path).is_dir():
-            return cls.read(RunFolder(path))
+            folder = RunFolder(path)
+            if folder.header.get("run") not in RUNS:
+                raise ValueError(
+                    f"{path} is not the folder of a fit but of a {folder.header.get('run')}: there "
+                    "is no FitResult in it"
+                )
+            return cls.of(read_space(folder.header["space"]), folder.load())
         try:
             with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 header = json.loads(str(file["header"]))
@@ -181,11 +191,20 @@ class FitResult:
         )
 
     @classmethod
-    def read(cls, folder: RunFolder) -> "FitResult":
-        """The newest checkpoint of a running fit."""
-        tree = folder.load()
-        names = ("losses", "vectors", "failures", "state", "interrupted", "seconds", "pruned")
-        return cls(read_space(folder.header["space"]), **{name: tree[name] for name in names})
+    def of(cls, space: ParameterSpace, part: Part) -> "FitResult":
+        """A run with the rows `losses (k, s)` and `vectors (k, s, p)`, as far as it came."""
+        losses, vectors = part.rows["losses"], part.rows["vectors"]
+        state = tuple(np.asarray(leaf) for leaf in jax.tree.leaves(part.state))
+        more = {"failures": (~np.isfinite(losses)).sum(axis=0)} | part.more
+        about = {"interrupted": part.interrupted, "seconds": part.seconds}
+        return cls(space, losses, vectors, state=state, **about, **more)
+
+    @property
+    def part(self) -> Part:
+        """What a run goes on from."""
+        rows = {"losses": self.losses, "vectors": self.vectors}
+        more = {"failures": self.failures, "pruned": self.pruned}
+        return Part(rows, self.state, self.seconds, self.interrupted, more)
 
     def _values(self, vectors: np.ndarray) -> dict[str, np.ndarray]:
         return {name: np.asarray(x) for name, x in self.space.to_dict(vectors).items()}

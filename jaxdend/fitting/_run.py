@@ -1,43 +1,29 @@
 """The loop around every optimiser and sampler: progress, Ctrl-C, history, checkpoints."""
 
-import hashlib
 import os
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import ArrayLike, PyTree
+from jaxtyping import PyTree
 from tqdm import tqdm
 
-from jaxdend.checkpoints import Checkpoints
 from jaxdend.fitting._result import FitResult
+from jaxdend.fitting._saving import Part, Rows, RunFolder
 from jaxdend.fitting._space import ParameterSpace
 
-Rows = dict[str, np.ndarray]  # name -> (c, ...), what c steps left behind
+# state, at most so many steps -> state, the rows of the steps taken, whether nothing is left to do
 Advance = Callable[[PyTree, int], tuple[PyTree, Rows, bool]]
 Callback = Callable[[int, np.ndarray, np.ndarray], bool | None]
+Resume = bool | FitResult | str | os.PathLike[str]
+Log = list[tuple[int, Rows]]  # the rows of every chunk, and the steps before it
 
 
-@dataclass(frozen=True)
-class Part:
-    """A run as far as it came (host arrays)."""
-
-    rows: Rows  # name -> (k, ...), the history
-    state: PyTree  # of arrays: what the next step starts from
-    seconds: float = 0.0  # s, wall time so far
-    interrupted: bool = False  # stopped by Ctrl-C or by the callback
-
-    @property
-    def steps(self) -> int:
-        """How many steps were taken."""
-        return len(next(iter(self.rows.values()))) if self.rows else 0
-
-
-@dataclass(frozen=True)
+@dataclass
 class Loop:
     """How a run is shown, watched and saved; the same for every method."""
 
@@ -48,151 +34,113 @@ class Loop:
     callback: Callable[[int, Rows], bool | None] | None = None  # after each chunk, its rows
     save_to: str | os.PathLike[str] | None = None  # folder of checkpoints
     save_every: int = 10  # steps
+    # what makes this run another than that one, as JSON has it; asked for if there is a folder
+    header: Callable[[], Mapping[str, Any]] = dict
+    more: Callable[[PyTree], dict[str, Any]] = lambda state: {}  # `Part.more` of a state
+    folder: RunFolder | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        """Reject counts that are not positive."""
+        """Reject counts that are not positive; open the folder."""
         if min(self.steps, self.chunk, self.save_every) < 1:
             raise ValueError(
                 f"steps, chunk and save_every must be at least 1; got {self.steps}, {self.chunk} "
                 f"and {self.save_every}"
             )
+        if self.save_to is not None:
+            self.folder = RunFolder(self.save_to, self.header())
 
-    def run(self, advance: Advance, part: Part, header: dict[str, Any]) -> Part:
+    def before(self, resume: Resume = False, space: ParameterSpace | None = None) -> Part | None:
+        """The part to go on from, its state as leaves; `None` to begin.
+
+        **Raises:** `ValueError` for `True` without a folder, a folder that is used already, or a
+        result of another space.
+        """
+        used = self.folder is not None and self.folder.used
+        if resume is True:
+            if self.folder is None:
+                raise ValueError("resume=True goes on from the folder save_to, which is not given")
+            return self.folder.load() if used else None
+        if used:
+            raise ValueError(
+                f"{self.save_to} already holds a run: go on with it by resume=True, or give "
+                "another folder, or delete this one"
+            )
+        if resume is False:
+            return None
+        result = resume if isinstance(resume, FitResult) else FitResult.load(resume)
+        if result.space != space:
+            raise ValueError(
+                f"cannot resume: the result belongs to {result.space}, this run has {space}"
+            )
+        return result.part
+
+    def run(self, advance: Advance, part: Part) -> Part:
         """Advance `part` to the last step, chunk by chunk.
 
-        `advance(state, count)` gives the next state, the rows of up to `count` steps, and whether
-        there is nothing left to do. Ctrl-C and a `callback` that returns `True` end the run with
-        what was reached; before the first chunk Ctrl-C is raised as usual.
+        Ctrl-C and a `callback` that returns `True` end the run with what was reached; before the
+        first chunk Ctrl-C is raised as usual.
         """
-        folder = None if self.save_to is None else Checkpoints(self.save_to, header=header)
-        try:
-            return self._run(advance, part, folder)
-        finally:
-            if folder is not None:
-                folder.close()
+        first, clock = part.steps, time.perf_counter() - part.seconds
+        log: Log = [(0, part.rows)] if part.rows else []
+        at = part.state, first, False  # the state, its steps, whether that is all
 
-    def _run(self, advance: Advance, part: Part, folder: Checkpoints | None) -> Part:
-        first, clock, new = part, time.perf_counter(), []
-        done, finished, interrupted, state = part.steps, False, False, part.state
+        def so_far(begin: int) -> Part:
+            state, done, finished = at
+            interrupted = done < self.steps and not finished
+            passed, more = time.perf_counter() - clock, self.more(state)
+            return Part(_between(log, begin, done), state, passed, interrupted, more)
 
-        def so_far(interrupted: bool) -> Part:
-            passed = first.seconds + time.perf_counter() - clock
-            return Part(_joined([first.rows, *new]), state, passed, interrupted)
+        def save() -> None:
+            if self.folder is not None and self.folder.steps < at[1]:
+                save_state(self.folder, so_far(self.folder.steps))
 
-        bar = tqdm(total=self.steps, initial=done, disable=not self.progress, desc=self.label)
+        least = _least(np.inf, part.rows)
+        bar = tqdm(
+            total=self.steps, initial=first, disable=not self.progress, desc=self.label, unit="step"
+        )
         with bar:
             try:
-                while done < self.steps and not finished:
-                    begun = done
-                    after, rows, finished = advance(state, min(self.chunk, self.steps - done))
-                    state, new = after, [*new, rows]
-                    done += len(next(iter(rows.values())))
-                    _show(bar, rows, done - begun)
-                    stop = self.callback is not None and self.callback(done, rows)
-                    if folder is not None and done // self.save_every > begun // self.save_every:
-                        _save(folder, so_far(True))
-                    if stop:
-                        interrupted = done < self.steps and not finished
+                while at[1] < self.steps and not at[2]:
+                    state, done, _ = at
+                    state, rows, finished = advance(state, min(self.chunk, self.steps - done))
+                    count = len(next(iter(rows.values())))
+                    log.append((done, rows))  # before the state: an interrupt here loses nothing
+                    at = state, done + count, finished
+                    least = _least(least, rows)
+                    if np.isfinite(least):
+                        bar.set_postfix(loss=f"{least:.3g}", refresh=False)
+                    bar.update(count)
+                    if (done + count) // self.save_every > done // self.save_every:
+                        save()
+                    if self.callback is not None and self.callback(done + count, rows):
                         break
             except KeyboardInterrupt:
-                if done == 0:
+                if at[1] == first:
                     raise
-                interrupted = True
-        part = so_far(interrupted)
-        if folder is not None and new:
-            _save(folder, part)
-        return part
-
-    def saved(self, header: dict[str, Any], state: PyTree) -> Part | None:
-        """The newest checkpoint in `save_to`, its state in the form of `state`; `None` if none.
-
-        **Raises:** `ValueError` without a folder, or for a folder of another run.
-        """
-        if self.save_to is None:
-            raise ValueError("resume=True needs save_to=, the folder that the first part saved to")
-        folder = Checkpoints(self.save_to, header=header)
-        try:
-            if folder.latest() is None:
-                return None
-            _, tree = folder.load()
-        finally:
-            folder.close()
-        rows = {name: np.asarray(value) for name, value in tree["rows"].items()}
-        leaves = [tree["state"][name] for name in sorted(tree["state"])]
-        return Part(rows, matched(leaves, state), float(tree["seconds"]))
-
-    def check_empty(self, header: dict[str, Any]) -> None:
-        """Refuse to write a new run into a folder that holds one."""
-        if self.save_to is None:
-            return
-        folder = Checkpoints(self.save_to, header=header)
-        try:
-            latest = folder.latest()
-        finally:
-            folder.close()
-        if latest is not None:
-            raise ValueError(
-                f"{self.save_to} already holds a run, saved at step {latest}; pass resume=True "
-                "to go on with it, or another folder"
-            )
+        save()
+        return so_far(0)
 
 
-def matched(leaves: list[Any] | tuple[Any, ...], like: PyTree) -> PyTree:
-    """`leaves` in the form of `like`, arrays or their shapes; checked for number, shape, type."""
+def begin(loop: Loop, space: ParameterSpace, state: PyTree, resume: Resume) -> Part:
+    """The part that a run ending in a `FitResult` starts from: without rows if it is new."""
+    part = loop.before(resume, space)
+    return Part({}, state) if part is None else restored(part, state)
+
+
+def restored(part: Part, like: PyTree) -> Part:
+    """`part` with its leaves in the form of `like`, arrays or their shapes.
+
+    **Raises:** `ValueError` where they differ in number, shape or type.
+    """
     wanted, structure = jax.tree.flatten(like)
-    found = [(np.shape(leaf), np.asarray(leaf).dtype) for leaf in leaves]
+    found = [(np.shape(leaf), np.asarray(leaf).dtype) for leaf in part.state]
     if found != [(leaf.shape, leaf.dtype) for leaf in wanted]:
         raise ValueError(
             "cannot resume: the saved state has other arrays than this run's; pass the same "
-            "method, options, data and float precision as in the first part"
+            "optimizer or method, options, data and float precision as in the first part"
         )
-    return jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in leaves])
-
-
-def begin(
-    loop: Loop,
-    space: ParameterSpace,
-    state: PyTree,
-    resume: bool | FitResult,
-    header: dict[str, Any],
-) -> Part:
-    """The part that a run ending in a `FitResult` starts from: without rows if it is new."""
-    if isinstance(resume, FitResult):
-        if resume.space != space:
-            raise ValueError(
-                f"cannot resume: the result belongs to {resume.space}, this run has {space}"
-            )
-        rows = {"losses": resume.losses, "vectors": resume.vectors}
-        return Part(rows, matched(resume.state, state), resume.seconds)
-    if resume:
-        return loop.saved(header, state) or Part({}, state)
-    loop.check_empty(header)
-    return Part({}, state)
-
-
-def described(space: ParameterSpace) -> list[dict[str, Any]]:
-    """The space in a form that JSON takes, for the header of a folder of checkpoints."""
-    return [{"name": name} | asdict(space[name]) | {"shape": list(space[name].shape)}
-            for name in space]  # fmt: skip
-
-
-def digest(z: ArrayLike) -> str:
-    """Short, and different for other starting vectors."""
-    return hashlib.sha256(np.asarray(z).tobytes()).hexdigest()[:16]
-
-
-def as_result(space: ParameterSpace, part: Part) -> FitResult:
-    """The `FitResult` of a part with the rows `losses (k, s)` and `vectors (k, s, p)`."""
-    losses = part.rows["losses"]
-    return FitResult(
-        space=space,
-        losses=losses,
-        vectors=part.rows["vectors"],
-        failures=(~np.isfinite(losses)).sum(axis=0),
-        state=tuple(np.asarray(leaf) for leaf in jax.tree.leaves(part.state)),
-        interrupted=part.interrupted,
-        seconds=part.seconds,
-    )
+    state = jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in part.state])
+    return Part(part.rows, state, part.seconds, part.interrupted, part.more)
 
 
 def watched(callback: Callback | None) -> Callable[[int, Rows], bool | None] | None:
@@ -202,19 +150,25 @@ def watched(callback: Callback | None) -> Callable[[int, Rows], bool | None] | N
     return lambda step, rows: callback(step, rows["losses"][-1], rows["vectors"][-1])
 
 
-def _save(folder: Checkpoints, part: Part) -> None:
-    leaves = {f"{i:04d}": np.asarray(x) for i, x in enumerate(jax.tree.leaves(part.state))}
-    tree = {"rows": part.rows, "state": leaves, "seconds": np.asarray(part.seconds)}
-    folder.save(part.steps, tree)
+def save_state(folder: RunFolder, part: Part) -> None:
+    """Write a checkpoint of `part`, with the rows since the one before."""
+    state = tuple(np.asarray(leaf) for leaf in jax.tree.leaves(part.state))
+    about = {"state": state, "seconds": part.seconds, "interrupted": part.interrupted}
+    folder.save(about | part.more, part.rows)
 
 
-def _joined(parts: list[Rows]) -> Rows:
-    parts = [rows for rows in parts if rows]
+def _between(log: Log, first: int, last: int) -> Rows:
+    """The rows of the steps from `first` to before `last`."""
+    parts: list[Rows] = []
+    for begin, rows in reversed(log):
+        wanted = slice(max(first - begin, 0), max(last - begin, 0))
+        parts.insert(0, {name: a[wanted] for name, a in rows.items()})
+        if begin <= first:
+            break
     return {name: np.concatenate([rows[name] for rows in parts]) for name in parts[0]}
 
 
-def _show(bar: tqdm, rows: Rows, count: int) -> None:
-    losses = rows.get("losses")
-    if losses is not None and np.isfinite(losses).any():
-        bar.set_postfix(loss=f"{losses[np.isfinite(losses)].min():.3g}", refresh=False)
-    bar.update(count)
+def _least(least: float, rows: Rows) -> float:
+    """The least finite loss so far."""
+    losses = rows.get("losses", np.empty(0))
+    return float(np.min(losses, initial=least, where=np.isfinite(losses)))

@@ -1,26 +1,46 @@
-"""The folder of a running fit: checkpoints of its state, and its history, which only grows."""
+"""The folder of a run: checkpoints of its state, and its history, which only grows."""
 
 import os
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import PyTree
 
 from jaxdend.checkpoints import Checkpoints
 from jaxdend.fitting._space import Parameter, ParameterSpace
 
 _HISTORY = "history.bin"
 
+Rows = dict[str, np.ndarray]  # name -> (c, s, ...), what c steps of s starts or chains left behind
+
+
+@dataclass(frozen=True)
+class Part:
+    """A run as far as it came (host arrays)."""
+
+    rows: Rows  # name -> (k, s, ...), the history
+    state: PyTree  # of arrays: what the next step starts from
+    seconds: float = 0.0  # s, wall time so far
+    interrupted: bool = False  # stopped by Ctrl-C or by the callback
+    more: dict[str, Any] = field(default_factory=dict)  # what a method says of its state
+
+    @property
+    def steps(self) -> int:
+        """How many steps were taken."""
+        return len(next(iter(self.rows.values()))) if self.rows else 0
+
 
 class RunFolder:
-    """Saves a fit of `s` starts so that every step is written once.
+    """Saves a run of `s` starts or chains so that every step is written once.
 
-    `history.bin` holds a row `(s, 1 + p)` for every step: the loss of each start before its
-    vector. A checkpoint says how many rows belong to it, and their checksum. Rows beyond, of a
-    process that died before its next checkpoint, are overwritten by the next one.
+    `history.bin` holds `s` records for every step, each with the values of all rows: of a fit, the
+    loss of each start before its vector. A checkpoint says how many steps belong to it, and their
+    checksum. Rows beyond, of a process that died before its next checkpoint, are overwritten by
+    the next one.
     """
 
     steps: int  # that are saved
@@ -33,16 +53,20 @@ class RunFolder:
 
     @property
     def used(self) -> bool:
-        """Whether a fit has been saved here."""
+        """Whether a run has been saved here."""
         return self._checkpoints.latest() is not None
 
-    def save(self, tree: dict[str, Any], losses: np.ndarray, vectors: np.ndarray) -> None:
-        """Append rows `(c, s)` and `(c, s, p)` to the history, then write the checkpoint `tree`.
+    def save(self, tree: dict[str, Any], rows: Rows) -> None:
+        """Append `rows`, name -> `(c, s, ...)`, to the history, then write the checkpoint `tree`.
 
         **Raises:** `OSError` where the disk is full; what was saved before is intact.
         """
-        rows = np.concatenate([losses[..., None], vectors], axis=-1)
-        content, row = rows.tobytes(), rows[:1].nbytes
+        kind = [(name, a.dtype.name, a.shape[2:]) for name, a in rows.items()]
+        shape = next(iter(rows.values())).shape[:2] if rows else (0, 0)
+        records = np.empty(shape, np.dtype(kind))
+        for name, a in rows.items():
+            records[name] = a
+        content, row = records.tobytes(), records.dtype.itemsize * shape[1]
         try:
             mode = "r+b" if (self.path / _HISTORY).exists() else "w+b"
             with (self.path / _HISTORY).open(mode) as file:
@@ -53,32 +77,34 @@ class RunFolder:
                 os.fsync(file.fileno())
         except OSError as error:
             raise OSError(
-                f"the history of a fit could not be written to {self.path}: {error}; the first "
+                f"the history of a run could not be written to {self.path}: {error}; the first "
                 f"{self.steps} steps are saved"
             ) from error
-        crc = zlib.crc32(content, self._crc)
-        done = self.steps + len(rows)
-        about = {"rows": done, "shape": rows.shape[1:], "dtype": rows.dtype.name, "crc32": crc}
+        crc, done = zlib.crc32(content, self._crc), self.steps + shape[0]
+        about = {"rows": done, "shape": shape[1:], "dtype": kind, "crc32": crc}
         self._checkpoints.save(done, {"history": about} | tree)
         self.steps, self._crc = done, crc
 
-    def load(self) -> dict[str, Any]:
-        """The newest sound checkpoint, with its `losses (k, s)` and `vectors (k, s, p)`.
+    def load(self) -> Part:
+        """The newest sound checkpoint, its state as leaves.
 
         **Raises:** `ValueError` where none is left.
         """
-        found: dict[str, Any] = {}
+        found: dict[str, Rows] = {}
 
         def check(tree: dict[str, Any]) -> None:
             found["rows"] = self._history(tree["history"])
 
         self.steps, tree = self._checkpoints.load(check=check)
-        self._crc = tree["history"]["crc32"]
-        rows = found["rows"]
-        return tree | {"losses": rows[..., 0].copy(), "vectors": rows[..., 1:].copy()}
+        self._crc = tree.pop("history")["crc32"]
+        named = {name: tree.pop(name) for name in ("state", "seconds", "interrupted")}
+        return Part(found["rows"], **named, more=tree)
 
-    def _history(self, about: dict[str, Any]) -> np.ndarray:
-        dtype, shape = np.dtype(about["dtype"]), (about["rows"], *about["shape"])
+    def _history(self, about: dict[str, Any]) -> Rows:
+        kind, shape = about["dtype"], (about["rows"], *about["shape"])
+        if isinstance(kind, str):  # as `fit` wrote it at first: the same bytes
+            kind, shape = [("losses", kind, ()), ("vectors", kind, (shape[-1] - 1,))], shape[:-1]
+        dtype = np.dtype([(name, of, tuple(each)) for name, of, each in kind])
         size = dtype.itemsize * int(np.prod(shape))
         with (self.path / _HISTORY).open("rb") as file:
             content = file.read(size)
@@ -86,11 +112,12 @@ class RunFolder:
             raise ValueError(f"{_HISTORY} is cut short: {len(content)} of {size} bytes")
         if zlib.crc32(content) != about["crc32"]:
             raise ValueError(f"the bytes of {_HISTORY} are not those that were written")
-        return np.frombuffer(content, dtype).reshape(shape)
+        records = np.frombuffer(content, dtype).reshape(shape) if size else np.empty(shape, dtype)
+        return {name: records[name].copy() for name, *_ in kind}
 
 
 def is_saved(folder: str | os.PathLike[str]) -> bool:
-    """Whether a folder holds a fit, as far as it came."""
+    """Whether a folder holds a run, as far as it came."""
     return Path(folder).is_dir() and any(Path(folder).iterdir()) and RunFolder(folder).used
 
 

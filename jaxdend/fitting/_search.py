@@ -5,18 +5,18 @@ checkpoint needs: the method is run again over the recorded losses, which takes 
 """
 
 import os
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from typing import Literal
 
-import jax
 import numpy as np
 from jaxtyping import Array, ArrayLike
 
 from jaxdend.devices import batch
-from jaxdend.fitting._fit import _starting_vectors
 from jaxdend.fitting._result import FitResult
-from jaxdend.fitting._run import Callback, Loop, Rows, as_result, begin, described, digest, watched
+from jaxdend.fitting._run import Callback, Loop, Resume, begin, watched
+from jaxdend.fitting._saving import Rows, describe_space
 from jaxdend.fitting._space import ParameterSpace
+from jaxdend.fitting._starts import Starts, digest, key_numbers, starting_vectors
 
 # yields unit vectors (s, p) to evaluate, is sent their losses (s,)
 Asking = Generator[np.ndarray, np.ndarray, None]
@@ -35,11 +35,11 @@ def search(
     population: int = 16,
     steps: int | None = None,
     evaluations: int | None = None,
-    starts: int | ArrayLike | Mapping[str, ArrayLike] = 1,
+    starts: Starts = 1,
     key: ArrayLike = 0,
     progress: bool = True,
     callback: Callback | None = None,
-    resume: bool | FitResult = False,
+    resume: Resume = False,
     save_to: str | os.PathLike[str] | None = None,
     save_every: int = 10,
 ) -> FitResult:
@@ -72,19 +72,20 @@ def search(
     small, or what does not fit a `resume`.
     """
     steps = _generations(steps, evaluations, population)
-    z = np.asarray(_starting_vectors(space, starts, key))
+    z = np.asarray(starting_vectors(space, starts, key))
     if len(z) > population:
         raise ValueError(f"{len(z)} starts do not fit into a population of {population}")
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
     sampled = isinstance(starts, int | np.integer) and method != "cma_es"
     first = _unit(z[:0] if sampled else z)
-    asking = METHODS[method](first, population, _seed(key))
+    asking = METHODS[method](first, population, key_numbers(key))
     evaluate = batch(lambda z: loss(space.to_dict(z)))
-    header = {"run": "search", "method": method, "space": described(space), "key": _seed(key),
-              "population": population, "starts": digest(z)}  # fmt: skip
-    loop = Loop(steps, method, 1, progress, watched(callback), save_to, save_every)
-    part = begin(loop, space, (), resume, header)
+    header = {"run": "search", "method": method, "space": describe_space(space),
+              "key": key_numbers(key), "population": population, "starts": digest(z)}  # fmt: skip
+    watch = watched(callback)
+    loop = Loop(steps, method, 1, progress, watch, save_to, save_every, lambda: header)
+    part = begin(loop, space, (), resume)
     pending = _replayed(asking, part.rows, z.dtype)
 
     def advance(state: tuple, count: int) -> tuple[tuple, Rows, bool]:
@@ -96,7 +97,7 @@ def search(
         pending = asking.send(_ranked(losses))
         return state, {"losses": losses[None], "vectors": vectors[None]}, False
 
-    return as_result(space, loop.run(advance, part, header))
+    return FitResult.of(space, loop.run(advance, part))
 
 
 def _generations(steps: int | None, evaluations: int | None, population: int) -> int:
@@ -105,11 +106,6 @@ def _generations(steps: int | None, evaluations: int | None, population: int) ->
     if (steps is None) == (evaluations is None):
         raise ValueError("give either steps, in generations, or evaluations")
     return int(steps) if steps is not None else -(-int(evaluations or 0) // population)
-
-
-def _seed(key: ArrayLike) -> list[int]:
-    key = jax.random.key(key) if isinstance(key, int | np.integer) else key
-    return np.asarray(jax.random.key_data(key)).ravel().tolist()  # pyright: ignore
 
 
 def _unit(z: np.ndarray) -> np.ndarray:

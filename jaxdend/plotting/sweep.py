@@ -74,7 +74,7 @@ def plot_sweep(
         for (name, column), (scale, axis) in zip(columns.items(), scales, strict=False):
             if name in log and column.dtype.kind in "iuf":
                 scale("log")
-                _few_ticks(axis)
+                _few_ticks(axis, column)
         if len(columns) == 2:
             drawn.set_ylabel(shown[1])
     return drawn
@@ -90,9 +90,10 @@ def _places(ax: Axes, column: np.ndarray, vertical: bool) -> np.ndarray:
     return np.array([texts.index(text) for text in column.tolist()], float)
 
 
-def _few_ticks(axis: Axis) -> None:
-    """Ticks of a log scale whose labels do not touch."""
-    axis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+def _few_ticks(axis: Axis, column: np.ndarray) -> None:
+    """Ticks of a log scale whose labels do not touch, two or more."""
+    decades = np.log10(column.max() / column.min()) if column.size else 0.0
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 1.5 else (1.0, 3.0)))
     axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     axis.set_minor_formatter(NullFormatter())
 

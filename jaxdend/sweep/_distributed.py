@@ -14,6 +14,7 @@ from jax._src import distributed
 _RUN = itertools.count()  # sweeps of this process: all processes begin the same ones
 _FOREVER = 7 * 24 * 3600 * 1000  # ms; the heartbeats end a wait for a process that is lost
 _ENVIRONMENT = ("JAXDEND_COORDINATOR", "JAXDEND_PROCESSES", "JAXDEND_PROCESS")
+_RECOVERY = "jax_enable_recoverability"  # an experimental setting of JAX
 _LAUNCHERS = (
     ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID"),
     ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
@@ -112,7 +113,8 @@ def start_processes(
                    for size, rank in _LAUNCHERS):  # fmt: skip
             return False
         given = (None, None, None)
-    jax.config.update("jax_enable_recoverability", True)  # others go on without a lost process
+    if hasattr(jax.config, _RECOVERY):  # else a lost process ends the others too
+        jax.config.update(_RECOVERY, True)
     jax.distributed.initialize(
         *given,
         cluster_detection_method="deactivate" if given[0] else None,

@@ -16,9 +16,18 @@ from typing import Any
 import numpy as np
 
 from jaxdend.sweep._distributed import Processes, current_processes
-from jaxdend.sweep._prepare import Make, Points, Runner, prepare
+from jaxdend.sweep._prepare import Attributes, Make, Points, Runner, prepare
 from jaxdend.sweep._progress import Interruption, Progress, interruption
-from jaxdend.sweep._store import FAILED, NOT_FINITE, OK, STATUS, Store, import_zarr, locked
+from jaxdend.sweep._store import (
+    FAILED,
+    NOT_DONE,
+    NOT_FINITE,
+    OK,
+    STATUS,
+    Store,
+    import_zarr,
+    locked,
+)
 
 _STOPPED = 2**30  # more units than there are; JAX counts with 32 bits
 
@@ -31,6 +40,7 @@ class Summary:
     points: int
     counts: dict[str, int]  # of each status: not_done, ok, not_finite, simulation_failed
     computed: int  # points that this process computed in this run
+    written: int  # points that all processes computed in this run
     seconds: float  # of this run, with all that comes before the first point
     rate: float  # points a second of this process, from its first chunk on
     lanes: int  # points that a device took at a time
@@ -53,7 +63,7 @@ def run_sweep(
     out: str | Path,
     *,
     program: Mapping[str, Any] | None = None,
-    units: Mapping[str, str] | None = None,
+    attributes: Attributes | None = None,
     chunk: int | None = None,
     memory: int | None = None,
     seconds: float = 10.0,
@@ -78,13 +88,13 @@ def run_sweep(
       point, name -> scalar, to outputs, name -> array. Pure JAX; every group returns the same
       arrays. An output `failed` (bool) is not stored but says that the simulation failed, for
       `jd.simulate(..., throw=False)`, which must not throw here; the other outputs become NaN.
-      An output `status` (1, 2 or 3) says all, where NaN may be a good answer.
-        Where NaN is an answer, as for the first spike of a silent cell, an output `status` says
-        all instead: 1, or 2 or 3 as above.
+      Where NaN is an answer, as for the first spike of a silent cell, an output `status` says
+      all instead: 1, or 2 or 3 as above.
     - `design`, see `jaxdend.sweep.Design`.
     - `out`, the store, a folder that does not exist unless `resume`; with `resume`, it may.
     - `program`: JSON that describes `make`; kept in the header, and compared when resuming.
-    - `units`: name -> unit of parameters and outputs, kept as attributes.
+    - `attributes`: name of a parameter or output -> its attributes in the store, as JSON; xarray
+      knows `units` and `long_name`.
     - `chunk`: points that a device computes at a time, also the zarr chunk. By default as many as
       fill the memory, or `seconds`, which is measured before the sweep begins.
     - `memory`: bytes that each device may use; by default half of what is free.
@@ -108,15 +118,16 @@ def run_sweep(
         _first_alone(
             processes,
             lambda: prepare(
-                runner, out, size, dict(program or {}), dict(units or {}),
+                runner, out, size, dict(program or {}), attributes or {},
                 workers=processes.count * len(runner.devices), memory=memory, seconds=seconds,
                 resume=resume, verify=verify,
             ),
         )  # fmt: skip
-        store, stopped, computed, rate = _together(runner, out, processes, progress)
+        store, before, stopped, computed, rate = _together(runner, out, processes, progress)
     counts, spent = store.counts(), time.monotonic() - clock
+    written = before - counts[NOT_DONE]
     counts = {STATUS[code]: count for code, count in counts.items()}
-    return Summary(out, design.n, counts, computed, spent, rate, store.lanes, stopped)
+    return Summary(out, design.n, counts, computed, written, spent, rate, store.lanes, stopped)
 
 
 def _first_alone(processes: Processes, begin: Callable[[], Any]) -> None:
@@ -134,8 +145,8 @@ def _first_alone(processes: Processes, begin: Callable[[], Any]) -> None:
 
 def _together(
     runner: Runner, out: Path, processes: Processes, progress: bool
-) -> tuple[Store, bool, int, float]:
-    """What every process does, once the store is there."""
+) -> tuple[Store, int, bool, int, float]:
+    """What every process does, once the store is there; second, the points left before."""
     store = Store.open(out)
     pending = np.flatnonzero(~store.done())
     processes.barrier()  # all have read before anyone writes
@@ -145,7 +156,7 @@ def _together(
         processes.barrier()  # the others go on
         raise
     processes.barrier()
-    return store, *result
+    return store, _points(store, pending), *result
 
 
 def log_file(out: Path) -> Path:

@@ -17,6 +17,7 @@ SHARE = 0.5  # of the free memory that a sweep takes by itself
 LARGEST = 256 * 2**20  # bytes of a zarr chunk
 _FIRST, _GROWTH = 8, 4  # points of the first trial, and how the trials grow
 _SLOWER = 1.25  # a trial this much slower for a point than the best one ends the trials
+_PIECES = 8  # chunks of a device, at least: they show progress, and little is lost with one
 _CPU_WIDTH = 32  # lanes abreast where nothing was measured
 
 
@@ -74,7 +75,8 @@ def choose_size(
     """The size that fills the memory or the time, whichever is less.
 
     Trials of growing batches find how many lanes abreast are the fastest, what they need of the
-    memory (as the compiler counts it) and how long they take.
+    memory (as the compiler counts it) and how long they take. They end where compiling one more
+    takes longer than the sweep.
 
     **Arguments:** `build`, compiles the program of a size; `points(count)`, that many points for
     each device; `n`, points of the sweep; `memory`, bytes for each device; `seconds` that a chunk
@@ -85,7 +87,9 @@ def choose_size(
     most = max(1, math.ceil(n / workers))  # so that every device has work
     count, before, best = min(_FIRST, most), (0, 0), None
     while True:
+        clock = time.perf_counter()
         program = build(Size(count, 1))
+        built = time.perf_counter() - clock
         need = program.bytes_needed
         if need > memory:
             if best is not None:
@@ -107,7 +111,8 @@ def choose_size(
         room = count + int(0.9 * max(memory - need, 0) / max(slope, 1.0))
         following = min(_GROWTH * count, most, room)
         too_long = trial.seconds * following > seconds
-        if slower or too_long or following <= count or following * trial.row > LARGEST:
+        hardly = trial.seconds * most < built
+        if slower or too_long or hardly or following <= count or following * trial.row > LARGEST:
             break
         count = following
     return _filled(best, most, memory, seconds)
@@ -132,7 +137,7 @@ def _filled(best: _Trial, most: int, memory: float, seconds: float) -> Size:
     """As many of the best batches, one after the other, as fit; only their results add up."""
     # a chunk's results are there three times: on the device, on their way and being compressed
     room = int(max(memory - best.need, 0) / (3 * best.row))
-    lanes = max(min(most, int(seconds / best.seconds), LARGEST // best.row, room), 1)
+    lanes = min(math.ceil(most / _PIECES), int(seconds / best.seconds), LARGEST // best.row, room)
     lanes = max(lanes, min(best.count, most))
     if lanes > best.count:
         lanes = math.ceil(most / math.ceil(most / lanes))  # the last chunk is as long as the others

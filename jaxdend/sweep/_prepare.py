@@ -16,6 +16,7 @@ from jaxdend.sweep._store import FORMAT, VERSION, Field, Store
 
 Labels = dict[str, Any]
 Make = Callable[[Labels], Point]
+Attributes = Mapping[str, Mapping[str, Any]]  # array -> what the store says of it
 _RESERVED = ("status", "failed", "point")
 
 
@@ -157,7 +158,7 @@ def prepare(
     out: Path,
     size: Size | None,
     program: dict[str, Any],
-    units: dict[str, str],
+    attributes: Attributes,
     *,
     workers: int,
     memory: int | None,
@@ -176,11 +177,11 @@ def prepare(
         found = Size(store.lanes, store.header["rounds"])
         if size is not None and size.lanes == store.lanes:
             size = found
-        store.check(_header(runner, size or found, program, *_arrays(runner, units, range(1))))
+        store.check(_header(runner, size or found, program, *_arrays(runner, attributes, range(1))))
         store.tidy()
         store.repair(deep=verify)
         return store
-    outputs, coordinates = _arrays(runner, units, range(len(runner.groups)))
+    outputs, coordinates = _arrays(runner, attributes, range(len(runner.groups)))
     if size is None:
         size = choose_size(
             lambda trial: runner.program(0, trial),
@@ -195,7 +196,7 @@ def prepare(
 
 
 def _arrays(
-    runner: Runner, units: dict[str, str], groups: range
+    runner: Runner, attributes: Attributes, groups: range
 ) -> tuple[dict[str, Field], dict[str, Field]]:
     """Outputs and coordinates; every one of `groups` must have the same."""
     outputs = runner.fields(groups[0])
@@ -205,23 +206,25 @@ def _arrays(
                 f"every group of a sweep must return the same arrays: the first returns {outputs}, "
                 f"but{_where(runner.groups[group][0])} it is {other}"
             )
-    named = {name: {"units": unit} for name, unit in units.items()}
     coordinates = {
-        name: Field((), np.asarray(value).dtype.name, named.get(name, {}))
+        name: Field((), np.asarray(value).dtype.name, attributes.get(name, {}))
         for name, value in runner.sample(0).items()
     }
     for name, (codes, values) in runner.labels().items():
         if _is_text(values):
             attrs = {"flag_values": list(range(len(values))), "labels": [str(v) for v in values]}
-            coordinates[name] = Field((), codes.dtype.name, attrs)
+            coordinates[name] = Field((), codes.dtype.name, {**attributes.get(name, {}), **attrs})
         else:
-            coordinates[name] = Field((), np.asarray(values).dtype.name, named.get(name, {}))
+            dtype = np.asarray(values).dtype.name
+            coordinates[name] = Field((), dtype, attributes.get(name, {}))
     for name in (*outputs, *coordinates):
         if name in _RESERVED or (name in outputs and name in coordinates):
             raise ValueError(
                 f"the name {name!r} is taken: parameters, outputs and {_RESERVED} must differ"
             )
-    outputs = {name: Field(f.shape, f.dtype, named.get(name, {})) for name, f in outputs.items()}
+    outputs = {
+        name: Field(f.shape, f.dtype, attributes.get(name, {})) for name, f in outputs.items()
+    }
     return outputs, coordinates
 
 

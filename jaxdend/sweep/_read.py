@@ -17,8 +17,8 @@ def open_sweep(out: str | Path) -> Dataset:
     """The store of a sweep as an xarray dataset, whether or not it is finished.
 
     Like `xarray.open_zarr(out)`, which works too, but texts, such as the names of morphologies, are
-    there as such, rather than as numbers with the texts in the attribute `labels`. Everything else
-    is read when it is used.
+    there as such, rather than as numbers with the texts in the attribute `labels`, and a voltage
+    that a sweep file keeps has the times of its samples. Everything else is read when it is used.
 
     **Returns:** a dataset with the dimension `point`; parameters, labels and `status` are
     coordinates.
@@ -36,6 +36,12 @@ def open_sweep(out: str | Path) -> Dataset:
         if labels is not None:
             texts = np.asarray(labels)[variable.values]
             dataset = dataset.assign_coords({str(name): ("point", texts)})
+    for variable in dataset.data_vars.values():
+        if "step_ms" in variable.attrs:
+            first, step = (variable.attrs[key] for key in ("first_ms", "step_ms"))
+            times = first + step * np.arange(variable.shape[1])
+            about = {"units": "ms", "long_name": "time"}
+            dataset = dataset.assign_coords({variable.dims[1]: (variable.dims[1], times, about)})
     return dataset
 
 
@@ -50,7 +56,7 @@ def failed_points(out: str | Path, most: int | None = None) -> list[dict[str, An
     dataset = open_sweep(out)
     status = dataset["status"].values
     points = np.flatnonzero((status != OK) & (status != NOT_DONE))[:most]
-    names = [str(name) for name in dataset.coords if name != "status"]
+    names = [str(k) for k, x in dataset.coords.items() if k != "status" and x.dims == ("point",)]
     columns = {name: dataset[name].values[points] for name in names}
     return [
         {"point": int(point), "status": STATUS[int(status[point])]}

@@ -1,5 +1,6 @@
 """Running a sweep: what is computed, where, how much at a time, and how it stops."""
 
+import math
 import os
 import signal
 import threading
@@ -211,7 +212,9 @@ def test_size_takes_its_time():
         size = _memory.choose_size(Fake, lambda n: {}, 10**6, 10**9, 10.0, 2)
         assert (size.lanes, size.rounds) == (pytest.approx(1000, rel=0.01), 32)
         few = _memory.choose_size(Fake, lambda n: {}, 100, 10**9, 10.0, 2)
-        assert few.lanes == 50
+        assert few.lanes == 32
+        some = _memory.choose_size(Fake, lambda n: {}, 1000, 10**9, 10.0, 2)
+        assert math.ceil(500 / some.lanes) == 8
         tight = _memory.choose_size(Fake, lambda n: {}, 10**6, 20_000, 10.0, 2)
         assert tight.lanes / tight.rounds <= 20
 

@@ -15,12 +15,13 @@ from jaxdend.sweep._store import Store
 from small_sweep import TWO, Small, files, make
 
 DESIGN = Small(60)
+ABOUT = {"a": {"units": "nA", "long_name": "current"}, "last": {"units": "mV"}}
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     out = tmp_path_factory.mktemp("store") / "whole.zarr"
-    run_sweep(make, DESIGN, out, chunk=10, progress=False, units={"a": "nA", "last": "mV"})
+    run_sweep(make, DESIGN, out, chunk=10, progress=False, attributes=ABOUT)
     return out
 
 
@@ -31,7 +32,7 @@ def copy(whole, tmp_path):
 
 
 def go_on(out, design=DESIGN, make=make, **options):
-    options = {"units": {"a": "nA", "last": "mV"}, "progress": False, "resume": True} | options
+    options = {"attributes": ABOUT, "progress": False, "resume": True} | options
     return run_sweep(make, design, out, **options)
 
 
@@ -42,8 +43,8 @@ def test_units_are_whole_chunks_of_every_array(whole):
         assert array.chunks[0] == 10, name
         assert len(list((whole / name / "c").iterdir())) == 6, name
     ds = xarray.open_zarr(whole)
-    assert ds.a.attrs["units"] == "nA"
-    assert ds["last"].attrs["units"] == "mV"
+    assert ds.a.attrs == ABOUT["a"]
+    assert ds["last"].attrs == ABOUT["last"]
 
 
 def test_a_running_sweep_can_be_read(tmp_path, monkeypatch):

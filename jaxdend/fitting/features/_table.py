@@ -89,7 +89,7 @@ def extract(
     refine: bool = True,
     **options: Any,
 ) -> dict[str, Array]:
-    """A table of features of one trace, by the names they have in eFEL.
+    """A table of features of one trace, by the names they have in eFEL, in the order of `names`.
 
     What a trace does not have is NaN (eFEL's `None`), and has no slope. Features with a value for
     each spike are as long as there are spikes if the trace is known, and `max_spikes` long, filled
@@ -113,14 +113,15 @@ def extract(
     if current is not None:
         given["current"] = jnp.asarray(current, v.dtype)
     if max_spikes is not None or not is_concrete((ts, v, given)):
-        return _extract(ts, v, wanted, given, max_spikes, refine)
+        out = _extract(ts, v, wanted, given, max_spikes, refine)
+        return {name: out[name] for name in wanted}  # jit sorts them
     count = int(_rhythm.spike_count(ts, v, threshold=given.get("threshold", -20.0)))
     room = max(4, 1 << (count - 1).bit_length() if count else 0)  # few programs for many counts
-    out = _extract(ts, v, wanted, given, room, refine)
-    for name, x in out.items():
+    found = _extract(ts, v, wanted, given, room, refine)
+    out = {}
+    for name in wanted:
         fewer = FEATURES[name].fewer
-        if fewer is not None:
-            out[name] = x[: max(count - fewer, 0)]
+        out[name] = found[name] if fewer is None else found[name][: max(count - fewer, 0)]
     return out
 
 
