@@ -1,8 +1,12 @@
 """`jaxdend sweep`: what it writes and says, how it goes on, and how it fails."""
 
 import os
+import re
+import signal
+import socket
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -10,6 +14,7 @@ from typer.testing import CliRunner
 
 from jaxdend.cli import app
 from jaxdend.sweep import open_sweep
+from small_sweep import files
 from test_cli import MODEL, refused
 
 SWEEP = """
@@ -28,6 +33,30 @@ kind = "first_spike"
 [run]
 chunk = 2
 store = "stored.zarr"
+"""
+
+
+MANY = """
+model = "cells.toml"
+[[axis]]
+path = "stimulus.1.amplitude"
+range = [0.0, 0.5]
+points = 200
+[[axis]]
+path = "morphology.file"
+values = ["short.swc", "long.swc"]
+[[output]]
+kind = "peak"
+[[output]]
+kind = "voltage"
+every = 10
+[[output]]
+kind = "ap_amplitude"
+stim_start = 1.0
+stim_end = 4.0
+max_spikes = 2
+[run]
+chunk = 10
 """
 
 
@@ -120,31 +149,95 @@ def test_importing_does_not_start_jax():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def start(*arguments, **environment):
+    """The command in a process of its own."""
+    command = [sys.executable, "-c", "from jaxdend.cli import app; app()"]
+    return subprocess.Popen(
+        [*command, *(str(a) for a in arguments)],
+        env={**os.environ, "COLUMNS": "200", "JAX_NUM_CPU_DEVICES": "1", **environment},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def many(finished, run):
+    """A sweep of 400 points over two morphologies, the store of one process that did it all."""
+    folder = finished[0].parent
+    for name, tip in (("short", 60), ("long", 300)):
+        lines = ["1 1 0 0 0 10 -1", "2 3 10 0 0 1 1", f"3 3 {tip} 0 0 1 2"]
+        (folder / f"{name}.swc").write_text("\n".join(lines), encoding="utf-8")
+    text = MODEL.replace('procedural = "ball_and_stick"', 'file = "short.swc"')
+    assert text != MODEL
+    (folder / "cells.toml").write_text(text, encoding="utf-8")
+    file = folder / "many.toml"
+    file.write_text(MANY, encoding="utf-8")
+    result = run("sweep", file, "--out", folder / "one.zarr")
+    assert result.exit_code == 0, result.output
+    return file, folder / "one.zarr"
+
+
 @pytest.mark.slow
-def test_ctrl_c_says_how_to_go_on(finished):
-    """SIGINT while chunks are computed; going on gives what an uninterrupted run gives."""
-    out, _ = finished
-    many = SWEEP.replace("values = [0.0, 0.3, 1e7]", "range = [0.0, 0.5]\npoints = 200")
-    file = out.parent / "many.toml"
-    file.write_text(many, encoding="utf-8")
-    store = out.parent / "many.zarr"
-    command = [sys.executable, "-c", "from jaxdend.cli import app; app()", "sweep", str(file)]
-    command += ["--out", str(store), "--resume"]
-    environment = {**os.environ, "COLUMNS": "200"}
-    running = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+def test_two_processes_make_the_store_of_one(many, tmp_path):
+    """The same command twice, process 1 with two devices: every file equal, byte for byte."""
+    file, whole = many
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    out = tmp_path / "out.zarr"
+    common = ("sweep", file, "--out", out, "--coordinator", f"127.0.0.1:{port}", "--processes", 2)
+    started = [start(*common, "--process-id", i, "--devices", 1 + i) for i in (0, 1)]
     try:
-        while not (store / "status" / "c").is_dir():
+        said = [process.communicate(timeout=200) for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    assert [process.returncode for process in started] == [0, 0], said
+    assert files(out) == files(whole)
+    assert "400 points in" in said[0][0]
+    assert "by 2 processes" in said[0][0]
+    assert said[1][0] == ""
+    log = out.with_name("out.zarr.log").read_text(encoding="utf-8")
+    ends = re.findall(r"process (\d): end: (\d+) points", log)
+    assert sorted(index for index, _ in ends) == ["0", "1"]
+    assert sum(int(points) for _, points in ends) == 400
+
+
+@pytest.mark.slow
+def test_ctrl_c_says_how_to_go_on(many, tmp_path, run):
+    """SIGINT while chunks are computed; going on gives what an uninterrupted run gives."""
+    file, whole = many
+    out = tmp_path / "out.zarr"
+    running = start("sweep", file, "--out", out)
+    try:
+        while not (out / "status" / "c").is_dir():
             assert running.poll() is None
-        running.send_signal(2)
+            time.sleep(0.01)
+        running.send_signal(signal.SIGINT)
         _, said = running.communicate(timeout=120)
     finally:
         running.kill()
-    done = int((open_sweep(store)["status"] > 0).sum())
+    done = int((open_sweep(out)["status"] > 0).sum())
     if done < 400:
         assert running.returncode == 130
-        assert f"jaxdend sweep {file} --out {store} --resume" in said
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert f"{400 - done:,} points in" in result.stdout
-    assert int((open_sweep(store)["status"] == 1).sum()) == 400
+        assert f"jaxdend sweep {file} --out {out} --resume" in said
+    result = run("sweep", file, "--out", out, "--resume")
+    assert f"{400 - done:,} points in" in result.output
+    assert files(out) == files(whole)
+
+
+def test_morphologies_are_groups(many):
+    _, whole = many
+    data = open_sweep(whole)
+    assert data.sizes["point"] == 400
+    labels = np.repeat(["short.swc", "long.swc"], 200)
+    np.testing.assert_array_equal(data["morphology.file"], labels)
+    assert (data["status"] == 1).all()
+    peaks = data["peak"].values.reshape(2, 200)
+    assert np.abs(peaks[0] - peaks[1]).max() > 0.1
+    voltage = data["voltage"]
+    np.testing.assert_allclose(voltage[voltage.dims[1]][:3], [0.0, 1.0, 2.0])
+    assert data["ap_amplitude"].attrs["units"] == "mV"
+    assert "AP_amplitude" in data["ap_amplitude"].attrs["long_name"]
+    assert data["stimulus.1.amplitude"].attrs == {
+        "units": "nA", "long_name": "stimulus.1.amplitude",
+    }  # fmt: skip
