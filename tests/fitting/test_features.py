@@ -23,28 +23,23 @@ def spiking(times=TIMES, height=110.0, sag=0.0):
 
 @jax.jit
 def table(v):
-    """Everything of traces `(b, t)`, at most four spikes."""
-    return jax.vmap(lambda x: extract(TS, x, current=-0.1, max_spikes=4, **STIM))(v)
-
-
-@jax.jit
-def slopes(v):
-    """How the sum of all that is there depends on traces `(b, t)`."""
+    """Everything of traces `(b, t)`, at most four spikes, and the slope of its sum `(b, t)`."""
 
     def total(x):
-        values = extract(TS, x, current=-0.1, max_spikes=4, **STIM).values()
-        return sum(jnp.nansum(x) for x in values)
+        found = extract(TS, x, current=-0.1, max_spikes=4, **STIM)
+        return sum(jnp.nansum(x) for x in found.values()), found
 
-    return jax.vmap(jax.grad(total))(v)
+    return jax.vmap(jax.grad(total, has_aux=True))(v)
 
 
 FLAT = np.full(len(TS), -70.0)
 TRACES = np.stack([spiking(), FLAT, spiking((), sag=5.0), FLAT + 60.0, spiking((30.0,), 45.0)])
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("dtype", [pytest.param(jnp.float32, marks=pytest.mark.slow), jnp.float64])
 def test_values_and_finite_slopes_with_and_without_spikes(dtype):
-    found = table(jnp.asarray(TRACES, dtype))
+    slope, found = table(jnp.asarray(TRACES, dtype))
+    assert bool(jnp.isfinite(slope).all())
     assert all(x.dtype == dtype for x in found.values() if jnp.issubdtype(x.dtype, jnp.floating))
     tight = 1e-3 if dtype == jnp.float32 else 1e-6
     np.testing.assert_allclose(found["peak_time"][0, :3], TIMES, atol=0.01)
@@ -61,8 +56,6 @@ def test_values_and_finite_slopes_with_and_without_spikes(dtype):
         if FEATURES[name].fewer is not None:
             assert bool(jnp.isnan(x[1]).all()), name
             assert bool(jnp.isnan(x[0, 3 - FEATURES[name].fewer :]).all()), name
-    slope = slopes(jnp.asarray(TRACES, dtype))
-    assert bool(jnp.isfinite(slope).all())
 
 
 def test_slopes_are_those_of_finite_differences():
@@ -84,14 +77,24 @@ def test_slopes_are_those_of_finite_differences():
 
 
 def test_a_known_trace_gives_as_many_values_as_spikes():
-    found = extract(TS, spiking(), **STIM)
-    assert found["peak_time"].shape == (3,)
-    assert found["all_ISI_values"].shape == (2,)
-    assert found["ISI_values"].shape == (1,)
-    assert "ohmic_input_resistance" not in found
-    assert extract(TS, FLAT, ["peak_time", "ISI_values"], **STIM)["peak_time"].shape == (0,)
+    names = ["peak_time", "all_ISI_values", "ISI_values", "AP_amplitude"]
+    found = extract(TS, spiking(), names, **STIM)
+    assert [found[name].shape for name in names] == [(3,), (2,), (1,), (3,)]
+    assert extract(TS, FLAT, names, **STIM)["peak_time"].shape == (0,)
     np.testing.assert_allclose(features.peak_time(TS, spiking()), found["peak_time"])
     assert features.all_isi_values(TS, FLAT).shape == (0,)
+
+
+def test_the_table_is_in_the_order_asked_for():
+    names = ["voltage_base", "maximum_voltage", "minimum_voltage", "AP_amplitude"]
+    for order in (names, names[::-1]):
+        assert list(extract(TS, FLAT, order, **STIM)) == order
+        assert list(extract(TS, FLAT, order, max_spikes=4, **STIM)) == order
+    everything = jax.eval_shape(lambda v: extract(TS, v, **STIM), jnp.asarray(FLAT))
+    assert set(FEATURES) - set(everything) == {
+        "ohmic_input_resistance",
+        "ohmic_input_resistance_vb_ssse",
+    }
 
 
 def test_windows_and_attenuation():
@@ -116,8 +119,9 @@ def test_loss_is_zero_at_its_target_and_leads_to_it():
 
     assert float(loss(110.0)) < 1e-9
     assert float(loss(100.0)) > 0.1
+    steepness = jax.jit(jax.grad(loss))
     for height in (100.0, 60.0, 42.0):  # spikes, and too low for spikes
-        slope = jax.grad(loss)(height)
+        slope = steepness(height)
         assert np.isfinite(slope)
         assert slope < 0
     with pytest.raises(ValueError, match="target trace has no peak_voltage"):

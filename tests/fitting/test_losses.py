@@ -10,6 +10,7 @@ from jaxdend.fitting import (
     soft_dtw,
     soft_spikes,
     van_rossum,
+    van_rossum_times,
     window_loss,
 )
 
@@ -137,6 +138,40 @@ def test_van_rossum_values():
 
     np.testing.assert_allclose(distance(train(20, 40), train(20)), 0.5, rtol=1e-2)
     np.testing.assert_allclose(distance(train(23), train(20)), 1 - np.exp(-3 / tau), rtol=1e-2)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_van_rossum_of_exact_times(dtype):
+    tau, none = 5.0, jnp.nan
+    distance = jax.jit(jax.value_and_grad(van_rossum_times))
+    tight = 1e-6 if dtype == jnp.float32 else 1e-12
+    cases = [
+        ([20.0, 40.0], [20.0, none], 0.5),
+        ([23.0, none], [20.0, none], 1 - np.exp(-3 / tau)),
+        ([40.0, 20.0], [20.0, 40.0], 0.0),
+        ([none, jnp.inf], [none, none], 0.0),
+    ]
+    for times, target, expected in cases:
+        value, slope = distance(jnp.asarray(times, dtype), jnp.asarray(target, dtype))
+        assert value.dtype == dtype
+        np.testing.assert_allclose(value, expected, atol=tight)
+        assert bool(jnp.isfinite(slope).all())
+    _, slope = distance(jnp.asarray([23.0, none], dtype), jnp.asarray([20.0, none], dtype))
+    np.testing.assert_allclose(slope, [np.exp(-3 / tau) / tau, 0.0], rtol=1e-5)
+    with pytest.raises(ValueError, match="expected times"):
+        van_rossum_times(jnp.zeros((2, 3)), jnp.zeros(3))
+
+
+def test_the_integral_agrees_with_exact_times():
+    dt = 0.02
+    ts = jnp.arange(6000) * dt
+
+    def trace(times):
+        return (-70.0 + 110.0 * sum(jnp.exp(-(((ts - x) / 0.5) ** 2)) for x in times))[:, None]
+
+    a, b = jnp.asarray([20.0, 33.0, 51.0]), jnp.asarray([22.0, 60.0])
+    soft = van_rossum(trace(a), trace(b), dt=dt, tau=8.0)
+    np.testing.assert_allclose(soft, van_rossum_times(a, b, tau=8.0), rtol=0.02)
 
 
 def test_soft_dtw_is_dynamic_time_warping_when_hard():
