@@ -11,8 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
-from scipy.optimize import lsq_linear
-from scipy.signal import savgol_filter
 
 from jaxdend._checks import Input
 from jaxdend.cell import Cell
@@ -162,6 +160,8 @@ def _checked(ts: ArrayLike, v: ArrayLike, smooth: float) -> tuple[np.ndarray, np
         window = 2 * int(np.ceil(smooth / gaps.mean() / 2)) + 1
         if not 5 <= window <= len(times):
             raise ValueError(f"smooth = {smooth:g} ms are {window} samples of {len(times)}")
+        from scipy.signal import savgol_filter  # slow to import
+
         volts = np.asarray(savgol_filter(volts, window, 3, axis=0))
     return times, volts
 
@@ -220,6 +220,8 @@ class _Balance:
 
     def solved(self, x: np.ndarray, states: list, low: np.ndarray, high: np.ndarray) -> np.ndarray:
         """The parameters within the bounds that balance the currents best at these states."""
+        from scipy.optimize import lsq_linear  # slow to import
+
         steps, size = len(self._times) - 1, len(x)
         block = max(1, min(steps, ENTRIES // (self._v.shape[1] * (size + 1))))
         triangle = np.zeros((0, size + 1))
