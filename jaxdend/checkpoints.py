@@ -19,6 +19,7 @@ import numpy as np
 _T = TypeVar("_T")
 _FORMAT = "jaxdend-checkpoints-1"
 _HEADER = "header.json"
+_SUMS = "checksums.json"  # of the files of one checkpoint
 
 
 class Checkpoints:
@@ -98,6 +99,7 @@ class Checkpoints:
                 self._drop(path)
             with _checkpointer() as (checkpointer, args):
                 checkpointer.save(path, args=args.StandardSave(arrays))
+            write_whole(path / _SUMS, json.dumps(_file_sums(path)).encode())
             steps = self.steps
             kept = [s for s in steps if s <= step][-self._keep :]
             for other in set(steps) - set(kept):
@@ -164,6 +166,7 @@ class Checkpoints:
 
     def _read(self, step: int) -> Any:
         path = self.folder / str(step)
+        _check_files(path)
 
         def read() -> Any:
             with _checkpointer() as (checkpointer, args):
@@ -214,6 +217,26 @@ def write_whole(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
+
+
+def _file_sums(path: Path) -> dict[str, int]:
+    files = (file for file in sorted(path.rglob("*")) if file.is_file())
+    return {str(file.relative_to(path)): zlib.crc32(file.read_bytes()) for file in files}
+
+
+def _check_files(path: Path) -> None:
+    """Keep damage away from orbax.
+
+    When one of its reads fails it leaves the others behind, which later find their event loop
+    closed: an exception for each, in no one's hands. A process that died right after orbax was
+    done has left no checksums; then those of the arrays are all there is.
+    """
+    if not (path / _SUMS).exists():
+        return
+    there = _file_sums(path)
+    for name, crc in json.loads((path / _SUMS).read_bytes()).items():
+        if there.get(name) != crc:
+            raise ValueError(f"{name} is missing or not as it was written")
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Checkpoints come back bit for bit, and none is lost to a crash, a full disk or another run."""
 
 import asyncio
+import gc
 import json
 import shutil
 import subprocess
@@ -120,6 +121,29 @@ def test_a_damaged_one_is_passed_over(tmp_path, how):
                 path.write_bytes(b"")
     with pytest.raises(ValueError, match="no sound checkpoint is left"):
         run.load()
+
+
+def test_damage_leaves_no_exception_behind(tmp_path, monkeypatch):
+    """Reads that orbax has given up would end after their event loop."""
+    left = []
+    monkeypatch.setattr(sys, "unraisablehook", left.append)
+    run = Checkpoints(tmp_path, header={})
+    run.save(0, {str(i): np.random.default_rng(i).standard_normal(5000) for i in range(100)})
+    files = [p for p in (tmp_path / "0").rglob("*") if p.is_file()]
+    file = max(files, key=lambda p: p.stat().st_size)
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(ValueError, match="no sound checkpoint is left.*missing or not as"):
+        run.load()
+    time.sleep(0.2)
+    gc.collect()
+    assert not left
+
+
+def test_a_process_may_die_before_the_checksums(tmp_path):
+    run = Checkpoints(tmp_path, header={})
+    run.save(0, TREE)
+    (tmp_path / "0" / "checksums.json").unlink()
+    same(run.load()[1], TREE)
 
 
 def test_a_full_disk_leaves_the_earlier_one(tmp_path, monkeypatch):
