@@ -93,10 +93,9 @@ def run_sweep(
     - `design`, see `jaxdend.sweep.Design`.
     - `out`, the store, a folder that does not exist unless `resume`; with `resume`, it may.
     - `program`: JSON that describes `make`; kept in the header, and compared when resuming.
-    - `attributes`: name of a parameter or output -> its attributes in the store, as JSON; xarray
-      knows `units` and `long_name`.
+    - `attributes`: name -> what the store says of it, as JSON, such as `units` and `long_name`.
     - `chunk`: points that a device computes at a time, also the zarr chunk. By default as many as
-      fill the memory, or `seconds`, which is measured before the sweep begins.
+      fill the memory or `seconds`, measured before the sweep, and an eighth of it at most.
     - `memory`: bytes that each device may use; by default half of what is free.
     - `verify`: before resuming, read all there is and compute what is damaged again.
     - `progress`: a bar in a terminal, or a line every 30 s.
@@ -125,9 +124,8 @@ def run_sweep(
         )  # fmt: skip
         store, before, stopped, computed, rate = _together(runner, out, processes, progress)
     counts, spent = store.counts(), time.monotonic() - clock
-    written = before - counts[NOT_DONE]
-    counts = {STATUS[code]: count for code, count in counts.items()}
-    return Summary(out, design.n, counts, computed, written, spent, rate, store.lanes, stopped)
+    written, names = before - counts[NOT_DONE], {STATUS[code]: n for code, n in counts.items()}
+    return Summary(out, design.n, names, computed, written, spent, rate, store.lanes, stopped)
 
 
 def _first_alone(processes: Processes, begin: Callable[[], Any]) -> None:
