@@ -16,7 +16,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
 
 from jaxdend.fitting._prune import Prune
 from jaxdend.fitting._result import FitResult
-from jaxdend.fitting._run import Advance, Callback, Loop, Resume, restored, watched
+from jaxdend.fitting._run import Advance, Callback, Loop, Resume, check_counts, restored, watched
 from jaxdend.fitting._saving import Part, Rows, describe_space
 from jaxdend.fitting._space import ParameterSpace
 from jaxdend.fitting._starts import Starts, digest, key_numbers, starting_vectors
@@ -105,33 +105,30 @@ def fit(
     the wrong shape, a result or folder of another fit, or a `save_to` that is used already;
     `OSError` where that cannot be written.
     """
+    check_counts(steps, chunk, save_every)
     inner = _clipped(default_optimizer(steps) if optimizer is None else optimizer, clip)
     z = starting_vectors(space, starts, key)
 
     def header() -> dict[str, Any]:
-        sampled = isinstance(starts, int | np.integer)
-        drawn = {"starts": len(z), "key": key_numbers(key)} if sampled else None
+        drawn = key if isinstance(starts, int | np.integer) else None
         needed = steps if optimizer is None else None
         return _header(space, inner, z, drawn, needed, clip, prune, about)
 
-    loop = Loop(
-        steps, "fit", chunk, progress, watched(callback), save_to, save_every, header, _more
-    )
+    watch = watched(callback)
+    loop = Loop(steps, "fit", chunk, progress, watch, save_to, save_every, header, _more)
     before = loop.before(resume, space)
     part = Part({}, _begin(inner, z)) if before is None else restored(before, _like(before, inner))
     if part.steps >= steps:
         return resume if isinstance(resume, FitResult) else FitResult.of(space, part)
     run = _compile(loss, space, inner, chunk)
-    result = FitResult.of(space, loop.run(_advancing(run, part, prune), part))
-    _report(result)
-    return result
+    return _reported(FitResult.of(space, loop.run(_advancing(run, part, prune), part)))
 
 
 def _header(
     space: ParameterSpace,
     optimizer: optax.GradientTransformationExtraArgs,
     z: Array,
-    drawn: dict[str, Any] | None,
+    key: ArrayLike | None,
     steps: int | None,
     clip: float | None,
     prune: Prune | None,
@@ -139,9 +136,10 @@ def _header(
 ) -> dict[str, Any]:
     """What makes this fit another than that one, as far as it can be told.
 
-    **Arguments:** as of `fit`; `z (s, p)`, the starts; `drawn`, how they were if they are random;
-    `steps`, where it matters.
+    **Arguments:** as of `fit`; `z (s, p)`, the starts; `key`, if they are random; `steps`, where
+    it matters.
     """
+    drawn = None if key is None else {"starts": len(z), "key": key_numbers(key)}
     one = jnp.ones(space.size)
     memory = optimizer.init(one)
     move, _ = optimizer.update(one, memory, one, value=jnp.ones(()))
@@ -342,11 +340,11 @@ def _more(state: _State) -> dict[str, np.ndarray]:
     return {"failures": np.asarray(state.failures), "pruned": np.asarray(state.pruned)}
 
 
-def _report(result: FitResult) -> None:
-    """Warn of starts that failed on the way, and of those that never worked."""
+def _reported(result: FitResult) -> FitResult:
+    """`result`, with a warning of starts that failed on the way, and of those that never worked."""
     failed = np.flatnonzero(result.failures)
     if failed.size == 0:
-        return
+        return result
     dead = np.flatnonzero(~np.isfinite(result.best_losses))
     text = ", ".join(f"start {i}: {result.failures[i]}" for i in failed[:8])
     warnings.warn(
@@ -355,3 +353,4 @@ def _report(result: FitResult) -> None:
         + f"); {dead.size} of {result.failures.size} starts never had a finite loss",
         stacklevel=3,
     )
+    return result

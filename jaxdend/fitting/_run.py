@@ -41,11 +41,7 @@ class Loop:
 
     def __post_init__(self) -> None:
         """Reject counts that are not positive; open the folder."""
-        if min(self.steps, self.chunk, self.save_every) < 1:
-            raise ValueError(
-                f"steps, chunk and save_every must be at least 1; got {self.steps}, {self.chunk} "
-                f"and {self.save_every}"
-            )
+        check_counts(self.steps, self.chunk, self.save_every)
         if self.save_to is not None:
             self.folder = RunFolder(self.save_to, self.header())
 
@@ -119,6 +115,14 @@ class Loop:
                     raise
         save()
         return so_far(0)
+
+
+def check_counts(steps: int, chunk: int, save_every: int) -> None:
+    """Reject counts that are not positive."""
+    if min(steps, chunk, save_every) < 1:
+        raise ValueError(
+            f"steps, chunk and save_every must be at least 1; got {steps}, {chunk} and {save_every}"
+        )
 
 
 def begin(loop: Loop, space: ParameterSpace, state: PyTree, resume: Resume) -> Part:

@@ -78,8 +78,7 @@ def search(
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
     sampled = isinstance(starts, int | np.integer) and method != "cma_es"
-    first = _unit(z[:0] if sampled else z)
-    asking = METHODS[method](first, population, key_numbers(key))
+    asking = METHODS[method](_unit(z[:0] if sampled else z), population, key_numbers(key))
     evaluate = batch(lambda z: loss(space.to_dict(z)))
     header = {"run": "search", "method": method, "space": describe_space(space),
               "key": key_numbers(key), "population": population, "starts": digest(z)}  # fmt: skip

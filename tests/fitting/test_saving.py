@@ -3,14 +3,26 @@
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from jaxdend.fitting import FitResult, Parameter, ParameterSpace, Prune, fit
+from jaxdend.checkpoints import Checkpoints
+from jaxdend.fitting import (
+    FitResult,
+    Parameter,
+    ParameterSpace,
+    Prune,
+    fit,
+    least_squares,
+    sample_posterior,
+    search,
+)
 from jaxdend.fitting._saving import RunFolder
 
 SPACE = ParameterSpace({"a": Parameter(0.1, 10.0), "b": Parameter(-3.0, 3.0, "linear", shape=(2,))})
@@ -82,9 +94,9 @@ def test_a_result_or_its_file_goes_on_in_a_folder(tmp_path, whole):
 def test_every_step_is_written_once(tmp_path, monkeypatch):
     written, save = [], RunFolder.save
 
-    def counted(self, tree, losses, vectors):
-        written.append(len(losses))
-        save(self, tree, losses, vectors)
+    def counted(self, tree, rows):
+        written.append(len(rows["losses"]))
+        save(self, tree, rows)
 
     monkeypatch.setattr(RunFolder, "save", counted)
     short(tmp_path, save_every=4, steps=18)
@@ -183,7 +195,7 @@ def test_refusals(tmp_path):
     with pytest.raises(ValueError, match="save_to, which is not given"):
         short(resume=True)
     short(tmp_path / "a", steps=2)
-    with pytest.raises(ValueError, match="holds a fit already: go on with it by resume=True"):
+    with pytest.raises(ValueError, match="already holds a run: go on with it by resume=True"):
         short(tmp_path / "a", steps=2)
     other = ParameterSpace({"a": SPACE["a"]})
     with pytest.raises(ValueError, match="another configuration: space.2"):
@@ -198,27 +210,86 @@ def test_refusals(tmp_path):
         FitResult.load(tmp_path / "b")
 
 
+def test_folders_of_the_other_methods_are_read(tmp_path):
+    """A `FitResult` from those that end in one, and an error that names the others."""
+    options = {"progress": False, "save_every": 2}
+    run = partial(least_squares, residuals, SPACE, starts=3, steps=5, **options)
+    whole = run(save_to=tmp_path / "a")
+    same(FitResult.load(tmp_path / "a"), whole)
+    same(run(resume=tmp_path / "a"), whole)
+    whole = search(
+        loss, SPACE, method="genetic", population=4, steps=5, save_to=tmp_path / "b", **options
+    )
+    same(FitResult.load(tmp_path / "b"), whole)
+    size = (tmp_path / "b" / "history.bin").stat().st_size
+    assert size == 5 * 4 * (1 + SPACE.size) * 8  # every generation once
+    sample_posterior(density, SPACE, samples=2, warmup=0, save_to=tmp_path / "c", **options)
+    with pytest.raises(ValueError, match="not the folder of a fit but of a posterior"):
+        FitResult.load(tmp_path / "c")
+
+
+def test_a_folder_of_the_first_format_is_read(tmp_path, whole):
+    """It had the same bytes, but called them an array of floats."""
+    short(tmp_path, save_every=5, callback=lambda step, *_: step >= 10)
+    folder = Checkpoints(tmp_path)
+    step, tree = folder.load()
+    tree["history"] |= {"shape": (3, 1 + SPACE.size), "dtype": "float64"}
+    folder.save(step, tree)
+    same(short(tmp_path, resume=True), whole)
+
+
+def residuals(p):
+    return jnp.append(p["b"] - 1.0, p["a"] ** 2 - 2.0)
+
+
+def density(p):
+    return -loss(p)
+
+
+RUNS = {
+    "fit": partial(fit, loss, SPACE, starts=3, steps=200),
+    "search": partial(search, loss, SPACE, population=4, steps=200),
+    "least_squares": partial(least_squares, residuals, SPACE, starts=3, steps=60, rtol=0, atol=0),
+}
 SCRIPT = """
 import sys
 sys.path[:0] = {path!r}
 import jax
 jax.config.update("jax_enable_x64", True)
-from test_saving import short
-short({folder!r}, steps=200, save_every=1, resume=True, callback=lambda *_: print(flush=True))
+from test_saving import RUNS
+def callback(*_):
+    print(flush=True)
+RUNS[{name!r}](save_to={folder!r}, save_every=1, resume=True, progress=False, callback=callback)
 """
 
 
-def test_kill_9_at_random_moments(tmp_path):
-    """A process killed again and again ends up with the history of one left alone."""
-    code = SCRIPT.format(path=[str(Path(__file__).parent)], folder=str(tmp_path / "run"))
+def killed(name, folder, times):
+    """Run one of `RUNS` so often, and kill the process soon after its first step."""
+    code = SCRIPT.format(path=[str(Path(__file__).parent)], folder=str(folder), name=name)
     rng = np.random.default_rng(0)
-    for _ in range(3):
+    for _ in range(times):
         with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             process.stdout.readline()  # at least a step further
             time.sleep(rng.uniform(0.0, 0.4))
             process.kill()
+
+
+def test_kill_9_at_random_moments(tmp_path):
+    """A process killed again and again ends up with the history of one left alone."""
+    killed("fit", tmp_path / "run", 3)
     reached = FitResult.load(tmp_path / "run").steps
     assert 3 <= reached < 200
     rest = short(tmp_path / "run", steps=200, resume=True, save_every=200)
     same(rest, short(steps=200))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["search", "least_squares"])
+def test_kill_9_of_the_other_methods(name, tmp_path):
+    run = partial(RUNS[name], progress=False)
+    killed(name, tmp_path, 1)
+    reached = RunFolder(tmp_path).load().steps
+    assert 1 <= reached < 60
+    rest, whole = run(save_to=tmp_path, resume=True, save_every=200), run()
+    same(rest, whole)
