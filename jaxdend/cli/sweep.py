@@ -226,7 +226,7 @@ def _figure(checked: SweepFile, out: Path) -> list[str]:
     varied = sorted(varied, key=lambda axis: axis.fixed)  # numbers before texts
     names = [axis.name for axis in varied or checked.design.axes]
     names, others = names[:2], [str(name) for name in names[2:]]
-    over = f",\nmean over {', '.join(others)}" if others else ""
+    over = f",\nover all {', '.join(others)}" if others else ""
     axes = plotting.plot_sweep(
         {name: chosen[name].values for name in names},
         chosen[scalars[0]].values,
