@@ -1,0 +1,345 @@
+"""Fit 19 conductances of a layer 5 pyramidal neuron: derivatives, CMA-ES, a genetic algorithm.
+
+    python scripts/fit_l5pc.py --seeds 3 --out l5pc_out
+
+The neuron has the channels of Hay et al. (2011) on a small procedural tree, with its own density of
+every channel in soma, apical and basal dendrites, all unknown. Known are the voltages at the soma
+and 400 µm up the apical dendrite under three current steps. Judged is on four other currents: the
+same number of somatic spikes, and how far off their times are.
+
+With derivatives: from ten random neurons, gradient descent on the first 32 ms, then
+Levenberg–Marquardt on smoothed voltages over a horizon that grows to the end, from the best half.
+A spike that is late moves all that follow; a short horizon has few of them. CMA-ES begins at the
+best of the same ten neurons, the genetic algorithm with all of them; both see the whole time.
+The unit of cost is one simulation of 130 ms of one neuron under one current; a shorter one costs
+its share, one with a gradient as many as is measured here, and one with its 19 tangents twenty.
+
+Go on with the same command after Ctrl-C or a crash. Writes l5pc.json and l5pc.png.
+"""
+
+import argparse
+import json
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from matplotlib import pyplot as plt
+
+import jaxdend as jd
+from jaxdend import fitting
+from jaxdend.channels import CHANNELS, CalciumShell, Leak
+from jaxdend.models.hay import CALCIUM, CM, apical_distance
+from jaxdend.morphology import PyramidalShape
+from jaxdend.plotting import COLORS, context, savefig
+
+SMALL = PyramidalShape(
+    stems=4, basal=(60.0, 120.0), obliques=4, oblique=(120.0,), tuft=(200.0, 250.0), axon=60.0
+)
+CONDUCTANCES = {  # region.channel: hidden value, lower and upper bound, S/cm²
+    "soma.NaTa": (2.04, 0.2, 8.0),
+    "soma.Nap": (1.72e-3, 1e-4, 1e-2),
+    "soma.KPst": (2.23e-3, 1e-4, 5e-2),
+    "soma.KTst": (0.0812, 1e-2, 0.4),
+    "soma.SKv3_1": (0.693, 0.05, 2.0),
+    "soma.SK": (0.0441, 1e-3, 0.1),
+    "soma.CaHVA": (9.92e-4, 5e-5, 2e-3),
+    "soma.CaLVA": (3.43e-3, 2e-4, 1e-2),
+    "soma.Leak": (3.38e-5, 1e-5, 2e-4),
+    "apical.NaTa": (0.012, 1e-3, 0.04),
+    "apical.SKv3_1": (2.61e-4, 1e-5, 4e-3),
+    "apical.SK": (1.2e-3, 1e-4, 1e-2),
+    "apical.Im": (6.75e-5, 1e-5, 1e-3),
+    "apical.CaHVA": (5.55e-4, 5e-5, 5e-3),  # in the hot zone, 1 % of it elsewhere
+    "apical.CaLVA": (1.87e-2, 1e-3, 0.1),
+    "apical.Ih": (2e-4, 2e-5, 1e-3),  # rises towards the tuft
+    "apical.Leak": (5.89e-5, 1e-5, 2e-4),
+    "basal.Ih": (2e-4, 2e-5, 1e-3),
+    "basal.Leak": (4.67e-5, 1e-5, 2e-4),
+}
+HOT = (650.0, 800.0)  # µm
+AXON_LEAK = 3.25e-5  # S/cm²
+TRAINED, HELD_OUT = (0.3, 0.5, 0.9), (0.2, 0.4, 0.7, 1.1)  # nA
+ONSET, DURATION, END, DT = 20.0, 100.0, 130.0, 0.05  # ms
+SPIKE = -30.0  # mV
+STARTS = 10
+FIRST, FIRST_STEPS, RATE = 32.0, 50, 0.15  # ms, of gradient descent
+STAGES = ((45.0, 15, 5), (70.0, 15, 4), (100.0, 15, 3), (130.0, 25, 2))  # ms, iterations, starts
+WIDTHS = (6.0, 2.0, 0.5)  # ms, of the Gaussians that smooth voltages
+METHODS = {"derivatives": "derivatives", "cma_es": "CMA-ES", "genetic": "genetic"}
+SPACE = fitting.ParameterSpace(
+    {
+        name: fitting.Parameter(low, high, unit="S/cm²")
+        for name, (_, low, high) in CONDUCTANCES.items()
+    }
+)
+HIDDEN = {name: value for name, (value, _, _) in CONDUCTANCES.items()}
+
+
+class Neuron:
+    """The neuron as a function of its conductances, and its voltage under a step."""
+
+    def __init__(self) -> None:
+        cell = jd.Cell(jd.pyramidal(0, SMALL), max_length=120.0, ra=100.0, celsius=6.3)
+        self.regions = {name: cell.region(name) for name in ("soma", "apical", "basal")}
+        dendrite = self.regions["apical"] | self.regions["basal"]
+        self.cell = cell.set(cm=np.where(dendrite, CM["apical"], CM["soma"]))
+        distance = np.nan_to_num(apical_distance(cell, end_of_section=False))
+        hot = np.where((distance > HOT[0]) & (distance < HOT[1]), 1.0, 0.01)
+        rise = -0.8696 + 2.087 * np.exp(3.6161 * distance / distance.max())
+        self.profile = {"apical.CaHVA": hot, "apical.CaLVA": hot, "apical.Ih": rise}
+        self.sites = [cell.locate("soma"), cell.locate("apical", distance=400.0)]
+
+    def __call__(self, params: dict[str, Any]) -> jd.Cell:
+        """The cell; `params` in S/cm²."""
+        leak = jnp.full(self.cell.n, AXON_LEAK)
+        for name, where in self.regions.items():
+            leak = jnp.where(where, params[f"{name}.Leak"], leak)
+        cell = self.cell.insert(Leak(g=leak, e=-90.0))
+        for name, value in params.items():
+            region, channel = name.split(".")
+            if channel != "Leak":
+                gbar = value * self.profile.get(name, 1.0)
+                cell = cell.insert(CHANNELS[channel](gbar=gbar), self.regions[region])
+        for region, (decay, gamma) in CALCIUM.items():
+            cell = cell.insert(CalciumShell(decay=decay, gamma=gamma), self.regions[region])
+        return cell
+
+    def step(self, amplitude: Any) -> jd.Step:
+        """A step of current into the soma, nA."""
+        return jd.Step(self.sites[0], ONSET, DURATION, amplitude)
+
+    def voltage(self, params: dict[str, Any], amplitude: Any) -> jax.Array:
+        """Voltages `(t, 2)` mV at soma and dendrite."""
+        traces = jd.simulate(
+            self(params), self.step(amplitude), t1=END, dt=DT, record=np.array(self.sites),
+            v0=-80.0, throw=False,
+        )  # fmt: skip
+        assert traces.v is not None
+        return traces.v
+
+
+def spikes(v: np.ndarray) -> list[np.ndarray]:
+    """Times of the somatic spikes in every trace of `v (b, t, r)`, ms."""
+    up = (v[:, :-1, 0] < SPIKE) & (v[:, 1:, 0] >= SPIKE)
+    return [DT * (1.0 + np.flatnonzero(row)) for row in up]
+
+
+def mismatch(v: np.ndarray, target: np.ndarray) -> float:
+    """The largest difference of spike times, ms; infinite where the numbers of spikes differ."""
+    worst = 0.0
+    for a, b in zip(spikes(v), spikes(target), strict=True):
+        if len(a) != len(b):
+            return np.inf
+        worst = max(worst, float(np.max(np.abs(a - b), initial=0.0)))
+    return worst
+
+
+def smoothed(v: jax.Array, width: float) -> jax.Array:
+    """`v (t, r)` behind a Gaussian of SD `width` ms, two samples for each width."""
+    half = int(np.ceil(3 * width / DT))
+    kernel = np.exp(-0.5 * (np.arange(-half, half + 1) * DT / width) ** 2)
+    padded = jnp.pad(v, ((half, half), (0, 0)), mode="edge")
+    filtered = jax.vmap(partial(jnp.convolve, mode="valid"), (1, None), 1)
+    thinned = max(1, int(width / DT / 2))
+    return filtered(padded, jnp.asarray(kernel / kernel.sum()))[::thinned]
+
+
+def trains(v: jax.Array, target: jax.Array, *, dt: Any, tau: float) -> jax.Array:
+    """Root of van Rossum's distance: it pulls as much when little is wrong."""
+    far = fitting.van_rossum(v, target, dt=dt, tau=tau, threshold=-40.0)
+    return jnp.sqrt(far + 1e-6)
+
+
+class Problem:
+    """Recordings of the hidden neuron, and what a fit of them is worth."""
+
+    def __init__(self) -> None:
+        self.neuron = Neuron()
+        both = jax.vmap(self.neuron.voltage, (None, 0))
+        self._run = jax.jit(jax.vmap(both, (0, None)))  # neurons x currents
+        self.target = self.run(HIDDEN, TRAINED)
+        self.held_out = self.run(HIDDEN, HELD_OUT)
+
+    def run(self, params: dict[str, Any], amplitudes: tuple[float, ...]) -> np.ndarray:
+        """Voltages `(currents, t, 2)` mV of one neuron."""
+        batch = {name: jnp.asarray(value)[None] for name, value in params.items()}
+        return np.asarray(self._run(batch, jnp.asarray(amplitudes)))[0]
+
+    def objective(self, end: float, terms: Any = fitting.mse, **options: Any) -> fitting.Objective:
+        """The recordings until `end` ms."""
+        count = round(end / DT) + 1
+        protocols = [
+            fitting.Protocol(
+                f"{a:g} nA", self.neuron.step(a), DT * np.arange(count), v[:count],
+                self.neuron.sites, scale=10.0,
+            )
+            for a, v in zip(TRAINED, self.target, strict=True)
+        ]  # fmt: skip
+        return fitting.Objective(self.neuron, protocols, terms=terms, dt=DT, v0=-80.0, **options)
+
+    def residuals(self, end: float, **options: Any) -> Any:
+        """Differences of smoothed voltages until `end` ms, as a function of the conductances."""
+        objective = self.objective(end, **options)
+        count = round(end / DT) + 1
+        goal = {f"{a:g} nA": v[:count] for a, v in zip(TRAINED, self.target, strict=True)}
+
+        def residuals(params: dict[str, jax.Array]) -> jax.Array:
+            v = objective.traces(params)
+            parts = [smoothed(v[n] - g, width) / 10.0 for n, g in goal.items() for width in WIDTHS]
+            return jnp.concatenate([x.ravel() / np.sqrt(x.size) for x in parts])
+
+        return residuals
+
+    def with_derivatives(self, seed: int, price: float, out: Path) -> dict[str, Any]:
+        """Gradient descent, then Levenberg–Marquardt over longer and longer times."""
+        clock = time.perf_counter()
+        terms = [(1.0, partial(fitting.window_loss, windows=4)), (0.5, fitting.smoothed_rms)]
+        terms += [(0.3, partial(trains, tau=tau)) for tau in (20.0, 5.0, 1.5)]
+        result = fitting.fit(
+            self.objective(FIRST, terms), SPACE, starts=SPACE.sample(seed, STARTS),
+            steps=FIRST_STEPS, optimizer=fitting.default_optimizer(FIRST_STEPS, RATE),
+            save_to=out / f"derivatives_{seed}_first", resume=True,
+        )  # fmt: skip
+        cost = len(TRAINED) * FIRST / END * price * result.losses.size
+        tried = len(TRAINED) * result.losses.size
+        for end, steps, starts in STAGES:
+            order = np.argsort(result.best_losses)[:starts]
+            result = fitting.least_squares(
+                self.residuals(end, adjoint=diffrax.ForwardMode()), SPACE, steps=steps,
+                starts=result.best_vectors[order], max_step=0.7,
+                save_to=out / f"derivatives_{seed}_{end:g}", resume=True,
+            )  # fmt: skip
+            cost += len(TRAINED) * end / END * (1 + SPACE.size) * result.losses.size
+            tried += len(TRAINED) * result.losses.size
+        row = self.judge(result.params, result.loss, cost, time.perf_counter() - clock)
+        return row | {"neurons_x_currents": tried}
+
+    def without(self, method: str, seed: int, budget: float, out: Path) -> dict[str, Any]:
+        """CMA-ES or a genetic algorithm, until the trained spikes fit or the budget is spent."""
+        clock = time.perf_counter()
+        residuals = self.residuals(END)
+
+        def loss(params: dict[str, jax.Array]) -> jax.Array:
+            return 0.5 * jnp.sum(residuals(params) ** 2)
+
+        starts = SPACE.sample(seed, STARTS)
+        if method == "cma_es":
+            losses = jax.jit(jax.vmap(lambda z: loss(SPACE.to_dict(z))))(starts)
+            starts = starts[jnp.nanargmin(losses)][None]
+        least = np.inf
+
+        def solved(step: int, losses: np.ndarray, vectors: np.ndarray) -> bool:
+            nonlocal least
+            if not np.nanmin(losses) < least:
+                return False
+            least = float(np.nanmin(losses))
+            found = SPACE.to_dict(vectors[np.nanargmin(losses)])
+            return mismatch(self.run(found, TRAINED), self.target) <= 2.0
+
+        result = fitting.search(
+            loss, SPACE, method=method, population=16, evaluations=int(budget / len(TRAINED)),
+            starts=starts, key=seed, callback=solved, save_to=out / f"{method}_{seed}", resume=True,
+        )  # fmt: skip
+        cost = len(TRAINED) * result.losses.size
+        row = self.judge(result.params, result.loss, cost, time.perf_counter() - clock)
+        return row | {"neurons_x_currents": cost}
+
+    def judge(self, params: Any, loss: float, cost: float, seconds: float) -> dict[str, Any]:
+        """How good a neuron is."""
+        trained = mismatch(self.run(params, TRAINED), self.target)
+        errors = [abs(float(params[name]) / value - 1) for name, value in HIDDEN.items()]
+        return {
+            "loss": float(loss),
+            "solved": trained <= 2.0,
+            "cost": round(cost),
+            "trained_mismatch_ms": trained,
+            "held_out_mismatch_ms": mismatch(self.run(params, HELD_OUT), self.held_out),
+            "median_error": round(float(np.median(errors)), 4),
+            "seconds": round(seconds, 1),
+            "params": {name: float(value) for name, value in params.items()},
+        }
+
+
+def gradient_price(problem: Problem) -> float:
+    """How many simulations take as long as one with its gradient, in batches as the fit has."""
+    objective, vectors, seconds = problem.objective(FIRST), SPACE.sample(0, STARTS), []
+
+    def loss(z: jax.Array) -> jax.Array:
+        return objective(SPACE.to_dict(z))
+
+    for function in (loss, jax.value_and_grad(loss)):
+        run, times = jd.batch(function), []
+        for _ in range(5):
+            clock = time.perf_counter()
+            jax.block_until_ready(run(vectors))
+            times.append(time.perf_counter() - clock)
+        seconds.append(min(times[1:]))
+    return seconds[1] / seconds[0]
+
+
+def draw(problem: Problem, rows: dict[str, list[dict]]) -> Any:
+    """The held-out voltages of the best fit, and what each fit cost."""
+    best = min(rows["derivatives"], key=lambda row: row["loss"])
+    with context():
+        figure = plt.figure(figsize=(8.2, 4.4), layout="constrained")
+        left, right = figure.subfigures(1, 2, width_ratios=(1.4, 1.0))
+        axes = left.subplots(len(HELD_OUT), 1, sharex=True, sharey=True)
+        ts = DT * np.arange(problem.target.shape[1])
+        fitted = problem.run(best["params"], HELD_OUT)
+        for ax, current, v, w in zip(axes, HELD_OUT, problem.held_out, fitted, strict=True):
+            ax.plot(ts, v[:, 0], color="0.65", linewidth=2.8, label="hidden neuron")
+            ax.plot(ts, w[:, 0], color=COLORS[1], linewidth=1.0, label="fitted")
+            ax.set_title(f"{current:g} nA", loc="right", fontsize="small")
+        axes[0].set_title("Soma, currents that were not fitted", loc="left")
+        axes[0].legend(loc="upper left", fontsize="small", ncols=2, frameon=False)
+        axes[-1].set_xlabel("time (ms)")
+        left.supylabel("membrane potential (mV)", fontsize="medium")
+        ax = right.subplots()
+        for x, found in enumerate(rows.values()):
+            for i, row in enumerate(found):
+                place = x + 0.12 * (i - (len(found) - 1) / 2)
+                mark = "o" if row["solved"] else "^"
+                fill = COLORS[1] if row["solved"] else "white"
+                ax.plot(place, row["cost"], mark, color=COLORS[1], markerfacecolor=fill)
+        ax.set_xticks(range(len(rows)), [METHODS[method] for method in rows])
+        ax.set(yscale="log", ylabel="cost (simulations of 130 ms)", xlim=(-0.5, len(rows) - 0.5))
+        ax.set_title("Filled: trained spikes within 2 ms\nopen: not within the budget", loc="left")
+    return figure
+
+
+def main() -> None:
+    """Run what is asked for, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--budget", type=float, default=30000, help="simulations of a search")
+    parser.add_argument("--out", type=Path, default=Path("l5pc_out"))
+    asked = parser.parse_args()
+    jax.config.update("jax_enable_x64", True)
+    asked.out.mkdir(parents=True, exist_ok=True)
+    problem = Problem()
+    price = gradient_price(problem)
+    print(f"{problem.neuron.cell.n} compartments, {SPACE.size} conductances", flush=True)
+    rows: dict[str, list[dict]] = {}
+    for seed in range(asked.seeds):
+        for method in asked.methods:
+            if method == "derivatives":
+                row = problem.with_derivatives(seed, price, asked.out)
+            else:
+                row = problem.without(method, seed, asked.budget, asked.out)
+            rows.setdefault(method, []).append(row)
+            shown = {k: v for k, v in row.items() if k != "params"}
+            print(method, seed, shown, flush=True)
+            about = {"gradient_price": round(price, 2), "runs": rows}
+            (asked.out / "l5pc.json").write_text(json.dumps(about, indent=1))
+    if "derivatives" in rows:
+        savefig(draw(problem, rows), asked.out / "l5pc.png", close=True)
+
+
+if __name__ == "__main__":
+    main()
