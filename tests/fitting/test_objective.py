@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -17,10 +18,11 @@ from jaxdend.fitting import (
     ParameterSpace,
     Protocol,
     fit,
+    least_squares,
     mse,
     smoothed_rms,
 )
-from jaxdend.morphology import ball_and_stick
+from jaxdend.morphology import ball_and_stick, single_compartment
 from jaxdend.simulate import simulate
 from jaxdend.stimuli import Sine, Step
 from jaxdend.synapses import ExpSyn
@@ -32,8 +34,8 @@ SITES = (0, BARE.n - 1)
 TRUE = {"gna": 0.12, "gk": 0.036, "g": 3e-4}
 
 
-def neuron(p):
-    return BARE.insert(HH(gnabar=p["gna"], gkbar=p["gk"], gl=0.0)).insert(Leak(g=p["g"], e=-60.0))
+def neuron(p, bare=BARE):
+    return bare.insert(HH(gnabar=p["gna"], gkbar=p["gk"], gl=0.0)).insert(Leak(g=p["g"], e=-60.0))
 
 
 def step(amplitude, onset=2.0, duration=12.0):
@@ -134,12 +136,12 @@ def test_gradient_and_vmap(recorded):
     one = params(gna=0.1)
     value, slope = jax.jit(jax.value_and_grad(objective))(one)
     h = 1e-6
-    for name, x in one.items():
-        up, down = (objective({**one, name: x * (1 + s * h)}) for s in (1, -1))
+    moved = [one] + [{**one, k: x * (1 + s * h)} for k, x in one.items() for s in (1, -1)]
+    batch = jax.tree.map(lambda *x: jnp.stack(x), *moved)
+    several = jax.jit(jax.vmap(objective))(batch)
+    np.testing.assert_allclose(several[0], value, rtol=1e-9)
+    for (name, x), up, down in zip(one.items(), several[1::2], several[2::2], strict=True):
         np.testing.assert_allclose(slope[name], (up - down) / (2 * h * x), rtol=1e-4)
-    batch = {k: jnp.stack([x, 1.1 * x]) for k, x in one.items()}
-    both = jax.vmap(objective)(batch)
-    np.testing.assert_allclose(both[0], value, rtol=1e-9)
     residuals = objective.residuals(one)
     np.testing.assert_allclose(jnp.sum(residuals**2), value, rtol=1e-9)
 
@@ -177,6 +179,7 @@ def test_masked_samples_do_not_count(recorded):
     assert all(bool(jnp.isfinite(x)) for x in slope.values())
 
 
+@pytest.mark.slow
 def test_feature_terms(recorded):
     features = FeatureTerm(
         ["spike_count_stimint", "peak_voltage", "voltage_base", "time_to_first_spike"],
@@ -188,12 +191,13 @@ def test_feature_terms(recorded):
     items = protocols({k: recorded[k] for k in ("up", "more")})
     objective = Objective(neuron, items, terms=[(0.5, features), (2.0, mse)], dt=DT)
     assert len(objective.groups) == 1
-    value, slope = jax.jit(jax.value_and_grad(objective))(params(gna=0.1))
+    run = jax.jit(jax.value_and_grad(objective))
+    value, slope = run(params(gna=0.1))
     assert float(value) > 0.01
     assert all(bool(jnp.isfinite(x) & (x != 0)) for x in slope.values())
-    at_truth = jax.jit(objective)(params())
+    at_truth, _ = run(params())
     assert float(at_truth) < 1e-3
-    assert objective.residuals(params()).shape == (2 * (4 + 401 * 2),)
+    assert jax.eval_shape(objective.residuals, params()).shape == (2 * (4 + 401 * 2),)
     given = FeatureTerm({"peak_voltage": (30.0, 5.0)}, stim_start=2.0, stim_end=14.0)
     literature = Protocol("paper", step(0.4), TS, None, 0, terms=given)
     assert float(Objective(neuron, literature, dt=DT)(params())) < 10
@@ -294,6 +298,51 @@ def test_bad_objectives(recorded):
         Objective(neuron, far, dt=DT)(params())
     with pytest.raises(ValueError, match="site 99"):
         Objective(neuron, Protocol("far", step(0.1), TS, recorded["up"], (0, 99)), dt=DT)(params())
+
+
+def test_least_squares_on_the_residuals_of_a_tiny_cell():
+    """Levenberg-Marquardt in forward mode finds a leak and its reversal."""
+
+    def passive(p):
+        soma = Cell(single_compartment(), ncomp=lambda _: 1)
+        return soma.insert(Leak(g=p["g"], e=p["e"]))
+
+    true = {"g": 3e-4, "e": -68.0}
+    made = simulate(passive(true), step(0.05), t1=T1, dt=DT, record=0, v0=-65.0).v
+    item = Protocol("down", step(0.05), TS, made, 0, scale=2.0)
+    base = FeatureTerm(["maximum_voltage"], stim_start=2.0, stim_end=14.0)
+    objective = Objective(
+        passive, item, terms=[(1.0, mse), (0.1, base)], dt=DT, adjoint=diffrax.ForwardMode()
+    )
+    space = ParameterSpace({"g": Parameter(1e-5, 1e-2), "e": Parameter(-90.0, -50.0, "linear")})
+    result = least_squares(objective.residuals, space, starts=3, steps=15, progress=False)
+    np.testing.assert_allclose(result.best_losses, 0.0, atol=1e-12)
+    for name, value in true.items():
+        np.testing.assert_allclose(result.params[name], value, rtol=1e-6)
+
+
+def test_in_single_precision(recorded):
+    """Losses, slopes and residuals stay float32, and are those of float64."""
+    found = []
+    for wide in (True, False):
+        with jax.enable_x64(wide):
+            one = {k: jnp.asarray(x) for k, x in (TRUE | {"gna": 0.1}).items()}
+            bare = Cell(ball_and_stick(), ncomp=lambda _: 2, celsius=18.0)  # of this precision
+            peak = FeatureTerm({"maximum_voltage": (30.0, 5.0)}, stim_start=2.0, stim_end=14.0)
+            objective = Objective(
+                partial(neuron, bare=bare),
+                protocols(recorded),
+                terms=[(1.0, smoothed_rms), (0.1, peak)],
+                dt=DT,
+            )
+            value, slope = jax.jit(jax.value_and_grad(objective))(one)
+            assert value.dtype == (jnp.float64 if wide else jnp.float32)
+            assert all(x.dtype == value.dtype for x in slope.values())
+            found.append((float(value), {k: float(x) for k, x in slope.items()}))
+    (value, slope), (narrow, rough) = found
+    np.testing.assert_allclose(narrow, value, rtol=1e-3)
+    for name, x in slope.items():
+        np.testing.assert_allclose(rough[name], x, rtol=0.02)
 
 
 @pytest.mark.slow
