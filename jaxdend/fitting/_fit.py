@@ -237,15 +237,25 @@ def _devices(starts: int) -> list[Any]:
 def _shared(
     f: Callable[[Array], tuple[Array, Array]], devices: list[Any]
 ) -> Callable[[Array], tuple[Array, Array]]:
-    """`f` of every row of an array, the rows shared out over the devices."""
+    """`f` of every row of an array, once each, the rows shared out over the devices."""
     if len(devices) == 1:
         return jax.vmap(f)
 
     def everyone(z: Array) -> tuple[Array, Array]:
-        filled = jnp.concatenate([z, jnp.repeat(z[-1:], -len(z) % len(devices), axis=0)])
+        missing = -len(z) % len(devices)  # rows that the last device has less
+        filled = jnp.concatenate([z, jnp.repeat(z[-1:], missing, axis=0)])
         rows = PartitionSpec("starts")
+
+        def fewer(z: Array) -> tuple[Array, Array]:
+            value, gradient = jax.vmap(f)(z[: len(z) - missing])
+            return jnp.pad(value, (0, missing)), jnp.pad(gradient, ((0, missing), (0, 0)))
+
+        def mine(z: Array) -> tuple[Array, Array]:
+            last = jax.lax.axis_index("starts") == len(devices) - 1
+            return jax.lax.cond(last, fewer, jax.vmap(f), z) if missing else jax.vmap(f)(z)
+
         shared = jax.shard_map(
-            jax.vmap(f),
+            mine,
             mesh=Mesh(np.array(devices), ("starts",)),
             in_specs=(rows,),
             out_specs=rows,

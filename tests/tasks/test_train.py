@@ -102,7 +102,6 @@ def test_simulations_are_what_was_simulated(steps, noise):
             return response
 
     training = dataclasses.replace(TRAINING, steps=steps, rate=0.2, noise=noise, copies=3)
-    training = dataclasses.replace(training, starts=1)  # none are filled up for several devices
     result = trained(xor(Counted(), training=training), seed=2)
     jax.effects_barrier()
     assert result.solved == (steps > 2)
