@@ -68,7 +68,10 @@ ONSET, DURATION, END, DT = 20.0, 100.0, 130.0, 0.05  # ms
 SPIKE = -30.0  # mV
 STARTS = 10
 FIRST, FIRST_STEPS, RATE = 32.0, 50, 0.15  # ms, of gradient descent
-STAGES = ((45.0, 15, 5), (70.0, 15, 4), (100.0, 15, 3), (130.0, 25, 2))  # ms, iterations, starts
+STAGES = (  # until ms, iterations, starts
+    (45.0, 12, 5), (52.0, 8, 4), (60.0, 8, 3), (68.0, 8, 3), (76.0, 8, 3), (84.0, 8, 2),
+    (92.0, 8, 2), (100.0, 8, 2), (110.0, 8, 2), (120.0, 8, 2), (130.0, 20, 2),
+)  # fmt: skip
 WIDTHS = (6.0, 2.0, 0.5)  # ms, of the Gaussians that smooth voltages
 METHODS = {"derivatives": "derivatives", "cma_es": "CMA-ES", "genetic": "genetic"}
 SPACE = fitting.ParameterSpace(
@@ -214,6 +217,7 @@ class Problem:
                 starts=result.best_vectors[order], max_step=0.7,
                 save_to=out / f"derivatives_{seed}_{end:g}", resume=True,
             )  # fmt: skip
+            print(f"{end:g} ms: {np.sort(result.best_losses).round(4)}", flush=True)
             cost += len(TRAINED) * end / END * (1 + SPACE.size) * result.losses.size
             tried += len(TRAINED) * result.losses.size
         row = self.judge(result.params, result.loss, cost, time.perf_counter() - clock)
