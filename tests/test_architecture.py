@@ -15,7 +15,7 @@ PACKAGE = ROOT / "jaxdend"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # A module imports only modules of its own or a lower layer. From layer 5 on, the modules of a layer
-# do not import one another; only `cli` and `demo` import the edges of layer 7.
+# do not import one another; only `cli` and `demo` import the edges of layer 8.
 LAYERS = (
     {"units", "_types", "rates", "densities", "_errors", "_subset", "devices", "checkpoints"},
     {"morphology"},
@@ -36,7 +36,8 @@ LAYERS = (
         "recordings",
     },
     {"fitting", "models", "protocols"},
-    {"sweep", "tasks", "emulator"},
+    {"sweep", "tasks"},
+    {"emulator"},
     {"io", "plotting", "config"},
     {"cli", "demo"},
 )
