@@ -32,6 +32,8 @@ LEAST_SQUARES = {
     "dogleg": optx.Dogleg,
 }
 MINIMISERS = {"bfgs": optx.BFGS, "dfp": optx.DFP, "lbfgs": optx.LBFGS, "cg": optx.NonlinearCG}
+DAMPING = 1e-3  # of the first Levenberg–Marquardt step, as a share of the largest (JᵀJ)ᵢᵢ
+GOOD = 0.75  # share of the expected reduction from which on damping is lessened
 FEW = 4  # residuals per parameter up to which a reverse-mode Jacobian is taken without being asked
 
 
@@ -66,7 +68,8 @@ def least_squares(
 
     Every iteration evaluates the residuals and their Jacobian at all starts at once. The history
     holds every trial, also those that were turned down: `losses[i]` is half the sum of squares at
-    `vectors[i]`. A trial that is not finite is turned down and a shorter step tried (not by
+    `vectors[i]`. Levenberg–Marquardt begins with a damping of a thousandth of the largest diagonal
+    entry of `JᵀJ`, so that the scale of the residuals does not matter. A trial that is not finite is turned down and a shorter step tried (not by
     `"gauss_newton"`, which takes every step, and stops there). No component moves by more than
     `max_step` at once. A start stops by itself when it moves by less than `atol + rtol |z|`; the
     run ends when all have stopped.
@@ -156,7 +159,11 @@ def quasi_newton(
 def _solver(known: dict[str, Any], method: str, rtol: float, atol: float) -> Any:
     if method not in known:
         raise ValueError(f"method must be one of {', '.join(known)}; got {method!r}")
-    return known[method](rtol=rtol, atol=atol)
+    solver = known[method](rtol=rtol, atol=atol)
+    if isinstance(solver, optx.LevenbergMarquardt):
+        # optimistix's own cutoff, 0.99, keeps the damping of the first step almost for ever
+        solver = eqx.tree_at(lambda s: s.search, solver, optx.ClassicalTrustRegion(GOOD))
+    return solver
 
 
 def _half_squares(residuals: Array) -> Array:
@@ -268,6 +275,11 @@ def _iteration(
         value = jnp.where(fine, value, jnp.nan)
         slope = jnp.where(fine, slope, 0.0)
         fn = local(trial, value, slope)
+        if isinstance(solver, optx.LevenbergMarquardt):
+            largest = DAMPING * jnp.max(jnp.sum(slope**2, axis=0))
+            first = 1.0 / jnp.where(largest > 0, largest, 1.0)
+            length = jnp.where(before.first_step, first, before.search_state.step_size)
+            before = eqx.tree_at(lambda s: s.search_state.step_size, before, length)
         y, after, _ = solver.step(fn, state.y, None, options, before, tags)
         converged, result = solver.terminate(fn, y, None, options, after, tags)
         move = after.y_eval - y
