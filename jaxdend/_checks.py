@@ -10,7 +10,7 @@ from jaxdend.cell import Cell
 from jaxdend.mechanisms.base import overrides
 from jaxdend.solvers import AbstractStaggered
 from jaxdend.stimuli import AbstractStimulus, VoltageClamp
-from jaxdend.synapses import AbstractKineticSynapse, AbstractSynapse
+from jaxdend.synapses import AbstractKineticSynapse, AbstractSynapse, Binned
 
 Input = AbstractStimulus | VoltageClamp | AbstractSynapse | AbstractKineticSynapse
 
@@ -84,6 +84,24 @@ def check_inputs(inputs: tuple, n: int) -> None:
                     f"simulate: {type(item).__name__} (inputs[{i}]) has site {outside(site, n)}, "
                     f"outside 0..{n - 1} of this cell; find sites with cell.locate(...)."
                 )
+
+
+def check_bins(train: Binned, name: str, begin: float, dt: float) -> None:
+    """Refuse events in bins that no time step delivers, or from before `begin` ms."""
+    if not is_concrete(train.width, train.onset):
+        return
+    width, onset = float(train.width), float(train.onset)
+    steps = width / dt
+    if round(steps) < 1 or abs(steps - round(steps)) > 1e-4 * steps:
+        raise ValueError(
+            f"simulate: the bins of {name} are {width:g} ms wide, which is not a whole number of "
+            f"steps of dt = {dt:g} ms; choose a dt that divides it."
+        )
+    if onset < begin - 0.5 * dt:
+        raise ValueError(
+            f"simulate: the bins of {name} begin at {onset:g} ms, before t0 = {begin:g} ms; cut "
+            "them off, or go on from the State of the run that delivered them."
+        )
 
 
 def check_numbers(cell: Cell, inputs: tuple) -> None:

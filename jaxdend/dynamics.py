@@ -16,7 +16,7 @@ from jaxtyping import Array
 from jaxdend._subset import Mask, Subset, whole
 from jaxdend.cable.tree import TracedTree, Tree, TreeMatrix
 from jaxdend.cell import STACKED, Cell, Inserted
-from jaxdend.events import EventTable
+from jaxdend.events import table_of
 from jaxdend.mechanisms.base import AbstractChannel, AbstractPool, Env, exponential_euler
 from jaxdend.mechanisms.ions import IONS, nernst
 from jaxdend.stimuli import AbstractStimulus, VoltageClamp
@@ -42,7 +42,7 @@ class Model(eqx.Module):
 
     inserted: tuple[Inserted, ...]
     inputs: tuple
-    events: tuple  # aligned with inputs: EventTable of a carried synapse group, or None
+    events: tuple  # aligned with inputs: a table of a carried synapse group, or None
     area: Array  # (N,) µm²
     capacitance: Array  # (N,) nF
     edge: Array  # (N,) µS, conductance to the parent node
@@ -316,7 +316,7 @@ def build_model(
     edge = jnp.where(cell.tree.joined, 1.0 / resistance, 0.0)
     inputs = tuple(i.prepare() if isinstance(i, AbstractStimulus) else i for i in inputs)
     events = tuple(
-        EventTable.of(group, grid, h, rounded, width)
+        table_of(group, grid, h, rounded, width)
         if isinstance(group, AbstractSynapse) and not group.explicit
         else None
         for group, width in zip(inputs, widths, strict=True)

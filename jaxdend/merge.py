@@ -32,7 +32,7 @@ class Merge:
             for group, site in zip(model.inputs, self.sites, strict=True)
         )
         events = tuple(
-            table if site is None else eqx.tree_at(lambda t: t.synapse, table, site[table.synapse])
+            table if site is None else table.at_nodes(site, self.nodes)
             for table, site in zip(model.events, self.sites, strict=True)
         )
         return eqx.tree_at(lambda m: (m.inputs, m.events), model, (inputs, events))

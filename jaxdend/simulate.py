@@ -13,6 +13,7 @@ from jaxtyping import Array, ArrayLike
 from jaxdend._checks import (
     Input,
     check,
+    check_bins,
     count_steps,
     outside,
 )
@@ -25,7 +26,7 @@ from jaxdend.layout import arrangement
 from jaxdend.merge import Merge
 from jaxdend.solvers import AbstractRosenbrock, AbstractStaggered, CrankNicolson, adaptive
 from jaxdend.solvers.march import Schedule, in_bytes, march, segment_length
-from jaxdend.synapses import AbstractSynapse
+from jaxdend.synapses import AbstractSynapse, Binned
 from jaxdend.traces import Traces
 
 Recorder = Callable[[Array, State, Model], Any]
@@ -95,7 +96,7 @@ def simulate(
     start = v0 if isinstance(v0, State) else _initial_voltage(v0, cell.n)
     rounded = getattr(solver, "round_events", False)
     grid = np.append(t0, t0 + np.cumsum(np.full(2 * steps, dt / 2))[1::2])  # as NEURON adds
-    widths = tuple(_width(group, grid, dt) for group in inputs)
+    widths = tuple(_width(group, grid, dt, start) for group in inputs)
     numbers = (cell, inputs, start, jnp.asarray(dt, float), jnp.asarray(grid, float))
     setting = (
         solver, steps, save_every, rounded, widths, controller, adjoint, in_bytes(memory), progress,
@@ -314,12 +315,16 @@ def _sites(sites: ArrayLike, n: int) -> Array:
     return jnp.asarray(sites)
 
 
-def _width(group: Input, grid: np.ndarray, dt: float) -> int | None:
+def _width(group: Input, grid: np.ndarray, dt: float, start: Array | State) -> int | None:
     """How many events of `group` a single step may have to deliver; `None` when unknown."""
     if not isinstance(group, AbstractSynapse) or group.explicit:
         return None
     if group.max_per_step is not None:
         return group.max_per_step
+    if isinstance(group.times, Binned):
+        begun = isinstance(start, State) and bool(start.inputs)
+        check_bins(group.times, type(group).__name__, -np.inf if begun else float(grid[0]), dt)
+        return None
     if not is_concrete(group.times):
         return None
     times = np.broadcast_to(group.times, (group.site.shape[0], group.times.shape[-1]))

@@ -23,7 +23,8 @@ from jaxdend.fitting._protocol import FeatureTerm, Loss, Protocol, Terms
 from jaxdend.fitting.features._table import rounded
 from jaxdend.rest import rest
 from jaxdend.simulate import simulate
-from jaxdend.synapses import AbstractSynapse
+from jaxdend.stimuli import VoltageClamp
+from jaxdend.synapses import AbstractSynapse, Binned
 
 Params = Mapping[str, Array]
 Neuron = Callable[[Any], Any]  # parameters -> Cell, or (Cell, inputs of every protocol)
@@ -123,6 +124,10 @@ class Objective(eqx.Module):
     result = fit(objective, space)
     ```
 
+    With `rs`, a resistance in MΩ, every recorded site is tied to its recording by a voltage clamp
+    (linear between samples, also across those that are masked): far from the truth no spike can be
+    late, and at the truth the clamp has nothing to do. See `nudging`.
+
     **Arguments:**
 
     - `neuron(params)`: a `Cell`, or a pair of a `Cell` and inputs that every protocol gets besides
@@ -179,31 +184,33 @@ class Objective(eqx.Module):
         """By identity, so that `jax.jit(objective)` works."""
         return id(self)
 
-    def __call__(self, params: Params) -> Float[Array, ""]:
+    def __call__(self, params: Params, *, rs: ArrayLike | None = None) -> Float[Array, ""]:
         """The weighted mean of the protocols' losses."""
         total = weights = jnp.zeros(())
-        for group, v in self._simulated(params):
+        for group, v in self._simulated(params, rs):
             losses = jax.vmap(_Run.loss)(group.run, v)
             total += jnp.sum(group.run.weight * losses)
             weights += jnp.sum(group.run.weight)
         return total / weights
 
-    def parts(self, params: Params) -> dict[str, Float[Array, ""]]:
+    def parts(self, params: Params, *, rs: ArrayLike | None = None) -> dict[str, Float[Array, ""]]:
         """The loss of each protocol by name, without its weight."""
         found = {}
-        for group, v in self._simulated(params):
+        for group, v in self._simulated(params, rs):
             losses = jax.vmap(_Run.loss)(group.run, v)
             found |= dict(zip(group.names, losses, strict=True))
         return {name: found[name] for name in self.names}
 
-    def traces(self, params: Params) -> dict[str, Float[Array, "t r"]]:
+    def traces(
+        self, params: Params, *, rs: ArrayLike | None = None
+    ) -> dict[str, Float[Array, "t r"]]:
         """The simulation of each protocol by name, `(t, r)` mV at its recording's times."""
         found = {}
-        for group, v in self._simulated(params):
+        for group, v in self._simulated(params, rs):
             found |= dict(zip(group.names, v, strict=True))
         return {name: found[name] for name in self.names}
 
-    def residuals(self, params: Params) -> Float[Array, " m"]:
+    def residuals(self, params: Params, *, rs: ArrayLike | None = None) -> Float[Array, " m"]:
         """All normalised differences in one vector, for Levenberg–Marquardt.
 
         Differences of traces over `scale` and scores of features, weighted so that their squares
@@ -212,12 +219,12 @@ class Objective(eqx.Module):
         """
         total = sum((jnp.sum(group.run.weight) for group in self.groups), start=jnp.zeros(()))
         rows = []
-        for group, v in self._simulated(params):
+        for group, v in self._simulated(params, rs):
             r = jax.vmap(_Run.residuals)(group.run, v)
             rows.append((jnp.sqrt(group.run.weight / total)[:, None] * r).reshape(-1))
         return jnp.concatenate(rows)
 
-    def _simulated(self, params: Params) -> list[tuple[_Group, Array]]:
+    def _simulated(self, params: Params, rs: ArrayLike | None) -> list[tuple[_Group, Array]]:
         """Each group with its simulations at the recordings' times, `(b, t, r)`."""
         made = self.neuron(params)
         cell, extra = made if isinstance(made, tuple) else (made, ())
@@ -238,6 +245,8 @@ class Objective(eqx.Module):
 
             def one(run: _Run, t1: float = t1, sites: np.ndarray = sites) -> Array:
                 inputs = run.inputs + extra
+                if rs is not None:
+                    inputs += (VoltageClamp.from_waveform(sites, run.ts, run.target.T, rs),)
                 traces = simulate(cell, inputs, t1=t1, v0=start, record=sites, **common)
                 return run.sampled(jnp.asarray(traces.v))
 
@@ -352,6 +361,8 @@ def _bounded(same: tuple[Any, ...], steps: int, dt: float) -> tuple[Any, ...]:
     first = same[0]
     known = isinstance(first, AbstractSynapse) and is_concrete([x.times for x in same])
     if not known or first.explicit or first.max_per_step is not None:
+        return same
+    if any(isinstance(x.times, Binned) for x in same):
         return same
     grid = np.append(0.0, np.cumsum(np.full(2 * steps, dt / 2))[1::2])
     width = 1

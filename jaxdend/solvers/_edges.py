@@ -12,7 +12,7 @@ from jaxtyping import Array
 
 from jaxdend.dynamics import Model
 from jaxdend.stimuli import DualExponential, PulseTrain, Ramp, Sine, Step, VoltageClamp, Waveform
-from jaxdend.synapses import AbstractKineticSynapse, AbstractSynapse, AlphaSynapse
+from jaxdend.synapses import AbstractKineticSynapse, AbstractSynapse, AlphaSynapse, Binned
 
 _BATCH = 16  # events delivered at once; more at the same instant take further rounds
 
@@ -53,10 +53,12 @@ def _listed(item: Any) -> list[Array]:
         times = jnp.broadcast_to(item.times, (item.site.shape[0], item.times.shape[-1]))
         return [times, times + jnp.broadcast_to(item.pulse, item.site.shape)[:, None]]
     if isinstance(item, AlphaSynapse) and item.cutoff is not None:
-        times = jnp.broadcast_to(item.times, (item.site.shape[0], item.times.shape[-1]))
+        times = item.schedule()[0]
         lasts = jnp.broadcast_to(item.cutoff * item.tau, item.site.shape)
         return [times, times + lasts[:, None]]
-    return [item.times] if isinstance(item, AbstractSynapse) else []
+    if isinstance(item, AbstractSynapse):
+        return [item.times.events()[0] if isinstance(item.times, Binned) else item.times]
+    return []
 
 
 def _next_pulse(train: PulseTrain, t: Array) -> Array:

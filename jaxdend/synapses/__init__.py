@@ -1,6 +1,7 @@
 """Synapses: groups of conductances that events open."""
 
 from jaxdend.synapses.base import AbstractDualExponential, AbstractSynapse
+from jaxdend.synapses.binned import Binned
 from jaxdend.synapses.kinetic import AbstractKineticSynapse, NMDAKinetic
 from jaxdend.synapses.linear import (
     AMPA,
@@ -24,6 +25,7 @@ __all__ = [
     "AbstractKineticSynapse",
     "AbstractSynapse",
     "AlphaSynapse",
+    "Binned",
     "Exp2Syn",
     "ExpSyn",
     "NMDAKinetic",

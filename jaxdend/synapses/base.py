@@ -15,8 +15,14 @@ from jaxtyping import Array
 
 from jaxdend._types import as_leaf, as_row, as_sites, check_field, check_fields, check_order
 from jaxdend.rates import exprel
+from jaxdend.synapses.binned import Binned
 
 Kinetics = tuple[Array, ...]
+
+
+def as_times(value: ArrayLike | Binned) -> Array | Binned:
+    """Event times as an array, or counts in bins as they are."""
+    return value if isinstance(value, Binned) else as_row(value)
 
 
 def number(default: float) -> Any:
@@ -34,22 +40,25 @@ class AbstractSynapse(eqx.Module):
 
     **Arguments:** `site` int or `(k,)`; `weight` µS, the peak conductance of an event: a scalar,
     `(k,)`, or one number per event `(k, m)`; `times` ms, in any order and padded with inf: `(m,)`
-    for all synapses or `(k, m)`; `e_rev` mV, a scalar or `(k,)`; `max_per_step`, a bound on the
-    events of the group in one time step, needed only to make traced event times fast.
+    for all synapses or `(k, m)`, or counts in bins, `Binned`; `e_rev` mV, a scalar or `(k,)`;
+    `max_per_step`, a bound on the events of the group in one time step, needed only to make traced
+    event times fast.
     **Raises:** `ValueError` for shapes that do not match, and for numbers that are not finite
     (event times may be inf).
     """
 
     site: Array = eqx.field(converter=as_sites)  # (k,) int, compartments
     weight: Array = eqx.field(converter=as_row)  # (1,), (k,), (1, m) or (k, m) µS
-    times: Array = eqx.field(converter=as_row)  # (m,) or (k, m) ms, inf where there is no event
+    # (m,) or (k, m) ms, inf where there is no event
+    times: Array | Binned = eqx.field(converter=as_times)
     e_rev: Array = number(0.0)  # () or (k,) mV
     max_per_step: int | None = eqx.field(default=None, static=True, kw_only=True)
 
     def __check_init__(self) -> None:
         check_times(self)
         k, m = self.site.shape[0], self.times.shape[-1]
-        check_field(self, "weight", "finite", [(k,), (k, m), (1,), (1, m)])
+        each = [] if isinstance(self.times, Binned) else [(k, m), (1, m)]
+        check_field(self, "weight", "finite", [(k,), (1,), *each])
         check_fields(self, e_rev="finite")
         if self.max_per_step is not None and self.max_per_step < 1:
             raise ValueError(
@@ -103,6 +112,9 @@ class AbstractSynapse(eqx.Module):
         """Event times in ms and their weights in µS, both `(k, m)`."""
         shape = (self.site.shape[0], self.times.shape[-1])
         weight = self.weight if self.weight.ndim == 2 else self.weight[:, None]
+        if isinstance(self.times, Binned):
+            times, number = self.times.events()
+            return jnp.broadcast_to(times, shape), weight * number
         return jnp.broadcast_to(self.times, shape), jnp.broadcast_to(weight, shape)
 
     def spread(self, parameter: Array, like: Array) -> Array:
@@ -183,5 +195,12 @@ def log1p_over(x: Array) -> Array:
 def check_times(owner: Any) -> None:
     """Refuse `owner.times` that are neither `(m,)` nor `(k, m)`, or hold NaN or -inf."""
     k, times = owner.site.shape[0], owner.times
+    if isinstance(times, Binned) and isinstance(owner, AbstractSynapse):
+        if times.shape[0] != k:
+            raise ValueError(
+                f"{type(owner).__name__}.times: Binned counts have a column for each of the {k} "
+                f"synapses; got {times.shape[0]}."
+            )
+        return
     m = times.shape[-1] if getattr(times, "ndim", 0) else 1
     check_field(owner, "times", "times", [(m,), (k, m)])

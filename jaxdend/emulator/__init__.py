@@ -1,0 +1,11 @@
+"""A neuron as a deep network: simulate it, train a network to predict it, and measure its depth.
+
+After Beniaguev, Segev & London (2021), Neuron 109:2727. A detailed cell is driven by random
+synaptic input, one bit for each synapse and millisecond; a causal network learns the soma's
+voltage and its spikes; how deep it must be says how much the dendrites compute.
+
+- `data`: random input, cells to drive (`SETUPS`), `generate` into a store, `open_data`.
+
+Everywhere, inputs are `(..., bins, k)` of 0 and 1 in bins of 1 ms, excitatory synapses first;
+voltages `(..., bins)` mV; spikes `(..., bins)` of 0 and 1; dendrites `(..., bins, d)` mV.
+"""
