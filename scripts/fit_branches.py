@@ -26,6 +26,7 @@ from jaxdend import fitting
 from jaxdend.channels import HH
 from jaxdend.plotting import COLORS, context, savefig
 
+jax.config.update("jax_enable_x64", True)
 DT, END = 0.025, 20.0  # ms
 CELL = jd.Cell(jd.pyramidal(0), max_length=60.0, ra=100.0)
 BRANCH = np.unique(CELL.section, return_inverse=True)[1]  # of every compartment
@@ -102,7 +103,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("branches_out"))
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
-    jax.config.update("jax_enable_x64", True)
     hidden = SPACE.to_dict(SPACE.sample(asked.seed + 7, 1)[0])
     true = {name: np.asarray(value) for name, value in hidden.items()}
     clean = np.asarray(jax.jit(voltage)(hidden))

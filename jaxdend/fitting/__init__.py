@@ -2,7 +2,7 @@
 
 from jaxdend.fitting import features as features
 from jaxdend.fitting._fit import default_optimizer, fit
-from jaxdend.fitting._forcing import clamp_loss, teacher_force
+from jaxdend.fitting._forcing import teacher_force
 from jaxdend.fitting._losses import (
     mse,
     smoothed_mse,
@@ -13,6 +13,7 @@ from jaxdend.fitting._losses import (
     van_rossum_times,
     window_loss,
 )
+from jaxdend.fitting._nudging import nudging
 from jaxdend.fitting._objective import Objective
 from jaxdend.fitting._posterior import Posterior, sample_posterior
 from jaxdend.fitting._protocol import FeatureTerm, Protocol
@@ -36,7 +37,6 @@ __all__ = [
     "Protocol",
     "Prune",
     "Shooting",
-    "clamp_loss",
     "default_optimizer",
     "features",
     "fit",
@@ -44,6 +44,7 @@ __all__ = [
     "least_squares",
     "mse",
     "normalised",
+    "nudging",
     "polyak",
     "quasi_newton",
     "sample_posterior",

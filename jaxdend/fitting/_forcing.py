@@ -17,7 +17,6 @@ from jaxdend.cell import Cell
 from jaxdend.dynamics import Model, State, build_model
 from jaxdend.fitting._space import ParameterSpace
 from jaxdend.mechanisms.base import AbstractPool, overrides
-from jaxdend.simulate import simulate
 from jaxdend.stimuli import VoltageClamp
 from jaxdend.synapses import AbstractKineticSynapse
 
@@ -84,62 +83,6 @@ def teacher_force(
     return {name: np.asarray(value) for name, value in balance.named(x).items()}
 
 
-def clamp_loss(
-    build: Build,
-    ts: ArrayLike,
-    v: ArrayLike,
-    sites: ArrayLike,
-    inputs: Input | Sequence[Input] = (),
-    *,
-    rs: float = 0.1,
-    scale: float = 1.0,
-    **options: Any,
-) -> Callable[[dict[str, Array]], Array]:
-    """A loss for voltages from some sites only: the current that a clamp needs to impose them.
-
-    The recorded sites are clamped to the recording and the rest of the cell follows. Where the
-    model is right the clamp has nothing to do. As the clamped sites cannot leave the recording,
-    this loss is much smoother than a distance between spiking voltages. At the truth it is as small
-    as the sampling allows, not 0: the clamp has to follow straight lines between samples.
-
-    **Arguments:**
-
-    - `build`: parameters, name -> array, to a `Cell`.
-    - `ts (t,)` ms, evenly spaced; `v (t, r)` mV (or `(t,)`) at `sites (r,)`.
-    - `inputs`: what was injected during the recording.
-    - `rs`: series resistance of the clamps, MΩ; the smaller, the closer they follow.
-    - `scale`: current that counts as one, nA.
-    - `options`: for `simulate`, such as `dt` (by default the sampling interval; it must divide it),
-      `v0` (by default the mean of the first sample) or `adjoint`.
-
-    **Returns:** a function, parameters to the mean square of clamp currents over `scale`.
-
-    **Raises:** `ValueError` for arrays that do not fit each other.
-    """
-    times, volts = _checked(ts, v, 0.0)
-    sites = np.atleast_1d(np.asarray(sites))
-    if volts.shape[1] != len(sites):
-        raise ValueError(f"v has {volts.shape[1]} columns for {len(sites)} sites")
-    interval = float(times[1] - times[0])
-    options = {"dt": interval, "v0": float(volts[0].mean())} | options
-    every = round(interval / options["dt"])
-    if every < 1 or not np.isclose(every * options["dt"], interval, rtol=1e-6):
-        raise ValueError(f"dt = {options['dt']} ms must divide the sampling interval {interval}")
-    sampled = jnp.asarray(volts[:-1])  # the clamp lets go at the last sample
-    inputs = tuple(inputs) if isinstance(inputs, Sequence) else (inputs,)
-    clamp = VoltageClamp.from_waveform(sites, times, volts.T, rs)
-
-    def loss(params: dict[str, Array]) -> Array:
-        traces = simulate(
-            build(params), (*inputs, clamp), t0=float(times[0]), t1=float(times[-1]),
-            record=sites, save_every=every, throw=False, **options,
-        )  # fmt: skip
-        missing = (sampled - jnp.asarray(traces.v)[:-1]) / rs
-        return jnp.mean((missing / scale) ** 2)
-
-    return loss
-
-
 def _checked(ts: ArrayLike, v: ArrayLike, smooth: float) -> tuple[np.ndarray, np.ndarray]:
     """Times `(t,)` and voltages `(t, n)`, smoothed."""
     times, volts = np.asarray(ts, float), np.asarray(v, float)
@@ -193,7 +136,7 @@ class _Balance:
         if volts.shape[1] != cell.n:
             raise ValueError(
                 f"v has {volts.shape[1]} columns, but the cell {cell.n} compartments: teacher "
-                "forcing needs them all; clamp_loss takes some"
+                "forcing needs them all; nudging takes some"
             )
         self.pooled = any(isinstance(i.mechanism, AbstractPool) for i in cell.inserted)
         model = self._model(jnp.asarray(x))

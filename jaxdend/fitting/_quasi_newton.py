@@ -68,11 +68,11 @@ def least_squares(
 
     Every iteration evaluates the residuals and their Jacobian at all starts at once. The history
     holds every trial, also those that were turned down: `losses[i]` is half the sum of squares at
-    `vectors[i]`. Levenberg–Marquardt begins with a damping of a thousandth of the largest diagonal
-    entry of `JᵀJ`, so that the scale of the residuals does not matter. A trial that is not finite is turned down and a shorter step tried (not by
+    `vectors[i]`. A trial that is not finite is turned down and a shorter step tried (not by
     `"gauss_newton"`, which takes every step, and stops there). No component moves by more than
     `max_step` at once. A start stops by itself when it moves by less than `atol + rtol |z|`; the
-    run ends when all have stopped.
+    run ends when all have stopped. Levenberg–Marquardt begins with a damping of a thousandth of the
+    largest diagonal entry of `JᵀJ`, so that the scale of the residuals does not matter.
 
     For the Jacobian of a simulation, `residuals` should simulate with
     `simulate(..., adjoint=diffrax.ForwardMode())`: one forward pass for each parameter, at once.

@@ -1,11 +1,10 @@
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxdend as jd
 from jaxdend.channels import HH, CaLCA1, CalciumShell, KAhp, Leak
-from jaxdend.fitting import Parameter, ParameterSpace, clamp_loss, teacher_force
+from jaxdend.fitting import Parameter, ParameterSpace, teacher_force
 
 DT = 0.05
 SOMA = ParameterSpace({"gna": Parameter(0.01, 1.0), "gk": Parameter(0.003, 0.3),
@@ -119,20 +118,3 @@ def test_bad_input(recorded):
         teacher_force(soma, SOMA, ts, v, jd.VoltageClamp(0, [-65.0], [5.0]))
     with pytest.raises(ValueError, match=r"\(t,\)"):
         teacher_force(soma, SOMA, ts[:-1], v)
-
-
-def test_a_clamp_has_little_to_do_where_the_model_is_right(recorded):
-    loss = clamp_loss(soma, recorded.ts, recorded.v, [0], PULSE)
-    value, gradient = jax.jit(jax.value_and_grad(loss))(TRUE)
-    wrong = jax.jit(loss)(TRUE | {"gna": jnp.asarray(0.06)})
-    assert value < 0.02 * wrong
-    assert all(jnp.isfinite(g) for g in gradient.values())
-
-
-def test_the_clamp_current_falls_all_the_way_to_the_truth(recorded):
-    """Along a line on which the number of spikes changes."""
-    loss = jax.jit(jax.vmap(clamp_loss(soma, recorded.ts, recorded.v, [0], PULSE)))
-    factor = jnp.asarray([0.1, 0.2, 0.4, 0.7, 1.0, 1.4, 2.5, 5.0])
-    line = loss({k: v * (factor if k == "gna" else jnp.ones(8)) for k, v in TRUE.items()})
-    assert np.all(np.diff(line[:5]) < 0)
-    assert np.all(np.diff(line[4:]) > 0)
