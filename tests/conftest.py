@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -17,6 +18,12 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     atexit.register(shutil.rmtree, _programs, ignore_errors=True)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _programs
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+
+# Nearly all time is compilation. XLA's older code for loops over arrays compiles twice as fast, and
+# here runs as fast; numbers differ in the last digits. `XLA_FLAGS= pytest` tests what users run.
+# A JAX that does not know a flag aborts, so it is set only where it is known.
+if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 11):
+    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 
 import jax
 import numpy as np
