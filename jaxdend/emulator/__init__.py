@@ -5,7 +5,19 @@ synaptic input, one bit for each synapse and millisecond; a causal network learn
 voltage and its spikes; how deep it must be says how much the dendrites compute.
 
 - `data`: random input, cells to drive (`SETUPS`), `generate` into a store, `open_data`.
+- `networks`: causal convolutions (`TCN`), one unit (`UnitNet`), the `ELM` neuron.
+- `training`: `train`, which goes on where it stopped; `evaluate`; schedules.
+- `interpretation`: what the first layer looks for, laid over time and the tree.
+- `Emulator`: a trained network in place of the cell; `speed` measures what that saves.
 
 Everywhere, inputs are `(..., bins, k)` of 0 and 1 in bins of 1 ms, excitatory synapses first;
 voltages `(..., bins)` mV; spikes `(..., bins)` of 0 and 1; dendrites `(..., bins, d)` mV.
 """
+
+from jaxdend.emulator import (
+    data as data,
+    interpretation as interpretation,
+    networks as networks,
+    training as training,
+)
+from jaxdend.emulator._emulator import Emulator as Emulator, Speed as Speed, speed as speed

@@ -1,0 +1,212 @@
+"""The twin in use: a trained network with what it takes to run, save and load it."""
+
+import json
+import os
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, PyTree
+
+from jaxdend.emulator._base import AbstractNetwork, Prediction, check_input, describe, run
+from jaxdend.emulator._build import build
+from jaxdend.emulator._predict import BATCH, predict
+from jaxdend.emulator.training import evaluate
+
+_FORMAT = "jaxdend-emulator-1"
+_BROKEN = (EOFError, OSError, KeyError, TypeError, AttributeError, zipfile.BadZipFile)
+
+
+@dataclass(frozen=True, eq=False)
+class Emulator:
+    """A network in place of a neuron: input bits of 1 ms to somatic voltage and spikes.
+
+    `Emulator.of(result.net, valid_data)` makes one of a trained network.
+
+    **Raises:** `ValueError` for a threshold that is no probability.
+    """
+
+    net: AbstractNetwork
+    threshold: float = 0.5  # probability above which a bin has a spike
+    # of the training data, as JSON has it: setup, names, sites, regions and distances of the inputs
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Fold the network."""
+        if not 0 <= self.threshold <= 1:
+            raise ValueError(f"the threshold is a probability, not {self.threshold}")
+        object.__setattr__(self, "net", self.net.fold())
+
+    @classmethod
+    def of(cls, net: AbstractNetwork, data: Any, **options: Any) -> "Emulator":
+        """Of a trained network, with the threshold at .2 % false positives on `data`.
+
+        **Arguments:** `data`, a `Dataset` that the network was not trained on; `options` as of
+        `evaluate`.
+        """
+        return cls(net, evaluate(net, data, **options).threshold, dict(data.meta))
+
+    @property
+    def names(self) -> list[str]:
+        """Of the inputs; numbers where the data have no names."""
+        return list(self.meta.get("names", [str(i) for i in range(self.net.k)]))
+
+    @property
+    def bin(self) -> float:
+        """ms, the width of a bin."""
+        return float(self.meta.get("bin_ms", 1.0))
+
+    def __call__(self, x: ArrayLike, batch: int = BATCH) -> Prediction:
+        """Voltage (mV) and spikes (logits) of simulations of any number and length.
+
+        **Arguments:** `x (..., bins, k)`, 0 or 1; `batch`, how many run at a time.
+        **Returns:** a `Prediction` of host arrays `(..., bins)`.
+        **Raises:** `ValueError` for an input of another width, without bins, or with NaN.
+        """
+        x = np.asarray(x)
+        check_input(x.shape, self.net.k)
+        if x.size == 0:
+            raise ValueError(f"there is nothing to predict in an input of shape {x.shape}")
+        if x.dtype.kind == "f" and np.isnan(x).any():
+            raise ValueError("the input has NaN; every entry is 0 or 1")
+        found = predict(self.net, x.reshape(-1, *x.shape[-2:]), batch)
+        return jax.tree.map(lambda y: y.reshape(*x.shape[:-2], *y.shape[1:]), found)
+
+    def spikes(self, x: ArrayLike, batch: int = BATCH) -> np.ndarray:
+        """Which bins have a spike, bool `(..., bins)`: those more probable than the threshold."""
+        return np.asarray(self(x, batch).probability) > self.threshold
+
+    def start(self, batch: int = 1) -> PyTree:
+        """What `step` carries on from before the first bin of `batch` streams."""
+        return self.net.start(batch)
+
+    def step(self, x: ArrayLike, carry: PyTree) -> tuple[Prediction, PyTree]:
+        """The next bins of a stream: `x (b, bins, k)` after all that `carry` has seen.
+
+        **Returns:** the prediction, device arrays `(b, bins)`, and the carry for what follows.
+        """
+        x = jnp.asarray(x)
+        check_input(x.shape, self.net.k, 3)
+        return run(self.net, x, carry)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write everything to one `.npz` file, whole or not at all; no pickle inside.
+
+        **Returns:** the path written (`.npz` is appended where it is missing).
+        """
+        path = Path(path)
+        path = path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
+        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(self.net)]
+        about = {"network": dict(describe(self.net)), "leaves": len(leaves)}
+        about |= {"threshold": self.threshold, "meta": self.meta}
+        header = json.dumps({"format": _FORMAT} | about)
+        arrays: dict[str, Any] = {f"leaf_{i}": leaf for i, leaf in enumerate(leaves)}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(path.name + ".part")
+        with part.open("wb") as file:
+            np.savez_compressed(file, header=np.array(header), **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+        return path
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Emulator":
+        """Read what `save` wrote: its predictions are bit for bit those of the one saved.
+
+        **Raises:** `FileNotFoundError`; `ValueError` for a file that is cut short, of another
+        format, or something else.
+        """
+        try:
+            with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+                header = json.loads(str(file["header"]))
+                found = str(header["format"])
+                arrays = {name: np.asarray(file[name]) for name in file.files}
+        except FileNotFoundError:
+            raise
+        except (*_BROKEN, ValueError) as error:
+            raise ValueError(f"{path} is not a complete emulator file: {error}") from error
+        if found != _FORMAT:
+            ours = found.startswith("jaxdend-emulator-")
+            known = "of another version of jaxdend" if ours else "which is not an emulator's"
+            raise ValueError(
+                f"{path} has format {found!r}, {known}; this version reads {_FORMAT!r}"
+            )
+        try:
+            like = eqx.filter_eval_shape(lambda: build(header["network"]))
+            leaves = [jnp.asarray(arrays[f"leaf_{i}"]) for i in range(header["leaves"])]
+            net = jax.tree.unflatten(jax.tree.structure(like), leaves)
+            return cls(net, float(header["threshold"]), header["meta"])
+        except (*_BROKEN, ValueError) as error:
+            raise ValueError(f"{path} is not a complete emulator file: {error!r}") from error
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How long a second of the neuron takes, simulated and emulated."""
+
+    simulations: int  # at a time
+    bins: int  # of each
+    emulator: float  # s of wall time for a second of the neuron
+    simulation: float  # s, likewise
+
+    @property
+    def ratio(self) -> float:
+        """How many times faster the emulator is."""
+        return self.simulation / self.emulator
+
+    def __str__(self) -> str:
+        return (
+            f"{self.ratio:.3g} times faster: {1e3 * self.emulator:.3g} ms instead of "
+            f"{1e3 * self.simulation:.4g} ms a second of the neuron, {self.simulations} x "
+            f"{self.bins} ms at a time"
+        )
+
+
+def speed(
+    emulator: Emulator,
+    x: ArrayLike,
+    against: Any,
+    *,
+    repeats: int = 3,
+) -> Speed:
+    """Measure the emulator against the simulation on the same input, here and now.
+
+    The fastest of `repeats` runs counts, compilation left out.
+
+    **Arguments:** `x (n, bins, k)`; `against`, a setup of `emulator.data`, or a function of `x`
+    that runs the simulations, or a number: wall seconds for a second of the neuron, as measured
+    elsewhere (in NEURON).
+    """
+    x = jnp.asarray(x)
+    check_input(x.shape, emulator.net.k, 3)
+    n, bins, _ = x.shape
+    total = n * bins * emulator.bin / 1000
+
+    def twin(x: Array) -> Prediction:
+        return run(emulator.net, x, emulator.start(n))[0]
+
+    taken = _fastest(twin, x, repeats) / total
+    if isinstance(against, int | float):
+        return Speed(n, bins, taken, float(against))
+    simulate = against
+    if hasattr(against, "simulate"):
+        simulate = jax.jit(jax.vmap(against.simulate))
+    return Speed(n, bins, taken, _fastest(simulate, x, repeats) / total)
+
+
+def _fastest(act: Callable[[Array], Any], x: Array, repeats: int) -> float:
+    jax.block_until_ready(act(x))
+    times = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        jax.block_until_ready(act(x))
+        times.append(time.perf_counter() - begin)
+    return min(times)
