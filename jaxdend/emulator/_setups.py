@@ -184,22 +184,25 @@ def reduced(receptors: Receptors = "nmda", seed: int = 0, **changes: Any) -> Neu
     """A small pyramidal cell with the channels of `hay2011`; `changes` to the fields."""
     cell = Cell(pyramidal(seed, SMALL), max_length=80.0)
     cell = hay2011(cell, hot=(300.0, 420.0), as_published=False)
-    weights = {"nmda": (1.2e-3, 1.2e-3), "ampa": (1.9e-3, 0.0), "passive": (2.1e-3, 0.0)}
-    fields = {"gaba": 3e-3, "v0": -76.0, "dt": 0.0625}
+    weights = {"nmda": (0.7e-3, 1.5e-3), "ampa": (1.8e-3, 0.0), "passive": (2.1e-3, 0.0)}
+    fields = {"gaba": 2.5e-3, "v0": -76.0, "dt": 0.0625}
     return _neuron("reduced", receptors, cell, weights, 10, fields | changes)
 
 
-SMALL = PyramidalShape(
+SMALL = PyramidalShape(  # long, thin terminal branches: NMDA spikes need their resistance
     soma=(18.0, 16.0),
     axon=20.0,
     stems=3,
-    basal=(50.0, 110.0),
+    basal=(40.0, 190.0),
+    basal_diameter=0.9,
     trunk=(300.0, 320.0),
-    trunk_diameter=(4.0, 2.4),
-    obliques=2,
+    trunk_diameter=(3.0, 2.0),
+    obliques=1,
     oblique_range=(60.0, 200.0),
-    oblique=(120.0,),
-    tuft=(80.0, 130.0),
+    oblique=(190.0,),
+    oblique_diameter=0.6,
+    tuft=(80.0, 200.0),
+    tuft_diameter=1.0,
 )
 
 
