@@ -156,6 +156,11 @@ class Model(eqx.Module):
         """Whether a voltage clamp is among the inputs."""
         return any(isinstance(i, VoltageClamp) for i in self.inputs)
 
+    @property
+    def has_stiff_clamp(self) -> bool:
+        """Whether a voltage clamp is more than a soft one."""
+        return any(isinstance(i, VoltageClamp) and not i.soft for i in self.inputs)
+
     def conductances(self, state: State, t: Array, carried: bool) -> tuple:
         """Per synapse group `(k,)` µS: from the carried traces, or summed over events at `t`."""
 

@@ -7,20 +7,19 @@ every channel in soma, apical and basal dendrites, all unknown. Known are the vo
 and 400 µm up the apical dendrite under three current steps. Judged is on four other currents: the
 same number of somatic spikes, and how far off their times are.
 
-With derivatives: Levenberg–Marquardt from ten random neurons, whose recorded sites are tied to the
-recording by a voltage clamp. Tied closely, no spike can be late and the differences are nearly
-linear in conductances; the clamp's resistance then grows until the neurons are free, and the best
-of them go on. CMA-ES begins at the best of the same ten neurons, the genetic algorithm with all.
-The unit of cost is a simulation of one neuron under one current; one with its 19 tangents counts
-as twenty.
+With derivatives: `fitting.nudging`, Levenberg–Marquardt from ten random neurons whose recorded
+sites are tied to the recording by voltage clamps that let go. CMA-ES begins at the best of the same
+ten neurons, the genetic algorithm with all; they minimise squared differences of smoothed voltages.
+The unit of cost is a simulation of one neuron under one current; one with its 19 tangents counts as
+twenty.
 
 Go on with the same command after Ctrl-C or a crash. Writes l5pc.json and l5pc.png.
 """
 
 import argparse
 import json
+import math
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -66,11 +65,9 @@ HOT = (650.0, 800.0)  # µm
 AXON_LEAK = 3.25e-5  # S/cm²
 TRAINED, HELD_OUT = (0.3, 0.5, 0.9), (0.2, 0.4, 0.7, 1.1)  # nA
 ONSET, DURATION, END, DT = 20.0, 100.0, 130.0, 0.05  # ms
-SPIKE = -30.0  # mV
+V0, SPIKE = -80.0, -30.0  # mV
 STARTS = 10
-STAGES = (  # resistance of the clamp in MΩ, iterations, starts
-    (1.0, 8, 10), (3.0, 8, 5), (10.0, 8, 4), (30.0, 8, 3), (100.0, 8, 2), (1e6, 12, 2),
-)  # fmt: skip
+RESISTANCES, STEPS = (3.0, 30.0, math.inf), (12, 10, 12)  # MΩ, and iterations
 WIDTHS = (6.0, 2.0, 0.5)  # ms, of the Gaussians that smooth voltages for the searches
 METHODS = {"derivatives": "derivatives", "cma_es": "CMA-ES", "genetic": "genetic"}
 SPACE = fitting.ParameterSpace(
@@ -115,11 +112,11 @@ class Neuron:
         """A step of current into the soma, nA."""
         return jd.Step(self.sites[0], ONSET, DURATION, amplitude)
 
-    def voltage(self, params: Any, amplitude: Any, *inputs: Any, **options: Any) -> jax.Array:
+    def voltage(self, params: Any, amplitude: Any) -> jax.Array:
         """Voltages `(t, 2)` mV at soma and dendrite."""
         traces = jd.simulate(
-            self(params), (self.step(amplitude), *inputs), t1=END, dt=DT,
-            record=np.array(self.sites), v0=-80.0, throw=False, **options,
+            self(params), self.step(amplitude), t1=END, dt=DT, record=np.array(self.sites),
+            v0=V0, throw=False,
         )  # fmt: skip
         assert traces.v is not None
         return traces.v
@@ -141,16 +138,6 @@ def mismatch(v: np.ndarray, target: np.ndarray) -> float:
     return worst
 
 
-def smoothed(v: jax.Array, width: float) -> jax.Array:
-    """`v (t, r)` behind a Gaussian of SD `width` ms, two samples for each width."""
-    half = int(np.ceil(3 * width / DT))
-    kernel = np.exp(-0.5 * (np.arange(-half, half + 1) * DT / width) ** 2)
-    padded = jnp.pad(v, ((half, half), (0, 0)), mode="edge")
-    filtered = jax.vmap(partial(jnp.convolve, mode="valid"), (1, None), 1)
-    thinned = max(1, int(width / DT / 2))
-    return filtered(padded, jnp.asarray(kernel / kernel.sum()))[::thinned]
-
-
 class Problem:
     """Recordings of the hidden neuron, and what a fit of them is worth."""
 
@@ -166,51 +153,36 @@ class Problem:
         batch = {name: jnp.asarray(value)[None] for name, value in params.items()}
         return np.asarray(self._run(batch, jnp.asarray(amplitudes)))[0]
 
-    def residuals(self, resistance: float) -> Callable[[dict[str, jax.Array]], jax.Array]:
-        """Differences of voltages, in 10 mV, with the neuron clamped to its recording."""
-        ts, sites = DT * np.arange(self.target.shape[1]), np.array(self.neuron.sites)
-
-        def one(params: Any, amplitude: jax.Array, v: jax.Array) -> jax.Array:
-            clamp = jd.VoltageClamp.from_waveform(sites, ts, v.T, jnp.asarray(resistance))
-            adjoint = diffrax.ForwardMode()
-            difference = self.neuron.voltage(params, amplitude, clamp, adjoint=adjoint) - v
-            return difference[::2] / 10.0 / np.sqrt(v.size / 2)
-
-        data = jnp.asarray(TRAINED), jnp.asarray(self.target)
-        return lambda params: jax.vmap(one, (None, 0, 0))(params, *data)
-
-    def loss(self, params: dict[str, jax.Array]) -> jax.Array:
-        """What the searches minimise: squared differences of smoothed voltages, in 10 mV."""
-        v = jax.vmap(self.neuron.voltage, (None, 0))(params, jnp.asarray(TRAINED))
-        parts = [
-            jnp.mean((smoothed(x - y, width) / 10.0) ** 2)
-            for x, y in zip(v, jnp.asarray(self.target), strict=True)
-            for width in WIDTHS
+    def objective(self, **options: Any) -> fitting.Objective:
+        """How far a neuron is from the trained recordings, in 10 mV."""
+        ts = DT * np.arange(self.target.shape[1])
+        protocols = [
+            fitting.Protocol(f"{i} nA", self.neuron.step(i), ts, v, self.neuron.sites, scale=10.0)
+            for i, v in zip(TRAINED, self.target, strict=True)
         ]
-        return jnp.mean(jnp.stack(parts))
+        return fitting.Objective(self.neuron, protocols, dt=DT, v0=V0, **options)
 
     def with_derivatives(self, seed: int, out: Path) -> dict[str, Any]:
-        """Levenberg–Marquardt behind a clamp that lets go."""
-        clock, cost, vectors = time.perf_counter(), 0, SPACE.sample(seed, STARTS)
-        result = None
-        for resistance, steps, starts in STAGES:
-            if result is not None:
-                vectors = result.best_vectors[np.argsort(result.best_losses)[:starts]]
-            result = fitting.least_squares(
-                self.residuals(resistance), SPACE, steps=steps, starts=vectors, max_step=1.0,
-                save_to=out / f"derivatives_{seed}_{resistance:g}", resume=True,
-            )  # fmt: skip
-            print(f"{resistance:g} MΩ: {np.sort(result.best_losses).round(6)}", flush=True)
-            cost += len(TRAINED) * (1 + SPACE.size) * result.losses.size
-        assert result is not None
-        return self.judge(result.params, result.loss, cost, time.perf_counter() - clock)
+        """Levenberg–Marquardt behind clamps that let go."""
+        clock = time.perf_counter()
+        stages = fitting.nudging(
+            self.objective(adjoint=diffrax.ForwardMode()), SPACE, resistances=RESISTANCES,
+            steps=STEPS, starts=STARTS, keep=0.4, key=seed,
+            save_to=out / f"derivatives_{seed}", resume=True,
+        )  # fmt: skip
+        cost = len(TRAINED) * (1 + SPACE.size) * sum(stage.losses.size for stage in stages)
+        for resistance, stage in zip(RESISTANCES, stages, strict=True):
+            print(f"{resistance:g} MΩ: {np.sort(stage.best_losses)}", flush=True)
+        found = stages[-1]
+        return self.judge(found.params, found.loss, cost, time.perf_counter() - clock)
 
     def without(self, method: str, seed: int, budget: float, out: Path) -> dict[str, Any]:
         """CMA-ES or a genetic algorithm, until the trained spikes fit or the budget is spent."""
         clock = time.perf_counter()
         starts = SPACE.sample(seed, STARTS)
+        loss = self.objective(terms=partial(fitting.smoothed_mse, width=WIDTHS))
         if method == "cma_es":
-            losses = jax.jit(jax.vmap(lambda z: self.loss(SPACE.to_dict(z))))(starts)
+            losses = jax.jit(jax.vmap(lambda z: loss(SPACE.to_dict(z))))(starts)
             starts = starts[jnp.nanargmin(losses)][None]
         least = np.inf
 
@@ -223,7 +195,7 @@ class Problem:
             return mismatch(self.run(found, TRAINED), self.target) <= 2.0
 
         result = fitting.search(
-            self.loss, SPACE, method=method, population=16, evaluations=int(budget / len(TRAINED)),
+            loss, SPACE, method=method, population=16, evaluations=int(budget / len(TRAINED)),
             starts=starts, key=seed, callback=solved, save_to=out / f"{method}_{seed}", resume=True,
         )  # fmt: skip
         cost = len(TRAINED) * result.losses.size

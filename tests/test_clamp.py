@@ -103,3 +103,15 @@ def test_a_clamped_cell_converges_at_second_order():
     slope = np.log(errors[0] / errors[1]) / np.log(4.0)
     print("clamp order", slope, errors)
     assert slope == pytest.approx(2.0, abs=0.15)
+
+
+def test_a_soft_clamp_has_nothing_to_do_where_the_model_is_right():
+    """Its step is the free one: it imposes nothing on the voltage that these steps made."""
+    cell = jd.Cell(jd.ball_and_stick(dendrite_length=200.0), ncomp=lambda _: 4).insert(HH())
+    step = jd.Step(0, 1.0, 8.0, 0.5)
+    free = jd.simulate(cell, step, t1=10.0, dt=0.05, record=[0, 3])
+    assert free.v.max() > 0
+    for rs in (0.3, 30.0):
+        clamp = jd.VoltageClamp.from_waveform([0, 3], free.ts, free.v.T, rs, soft=True)
+        tied = jd.simulate(cell, (step, clamp), t1=10.0, dt=0.05, record=[0, 3])
+        np.testing.assert_allclose(tied.v, free.v, rtol=0, atol=1e-9)

@@ -246,7 +246,8 @@ class Objective(eqx.Module):
             def one(run: _Run, t1: float = t1, sites: np.ndarray = sites) -> Array:
                 inputs = run.inputs + extra
                 if rs is not None:
-                    inputs += (VoltageClamp.from_waveform(sites, run.ts, run.target.T, rs),)
+                    clamp = VoltageClamp.from_waveform(sites, run.ts, run.target.T, rs, soft=True)
+                    inputs += (clamp,)
                 traces = simulate(cell, inputs, t1=t1, v0=start, record=sites, **common)
                 return run.sampled(jnp.asarray(traces.v))
 

@@ -72,7 +72,8 @@ def least_squares(
     `"gauss_newton"`, which takes every step, and stops there). No component moves by more than
     `max_step` at once. A start stops by itself when it moves by less than `atol + rtol |z|`; the
     run ends when all have stopped. Levenberg–Marquardt begins with a damping of a thousandth of the
-    largest diagonal entry of `JᵀJ`, so that the scale of the residuals does not matter.
+    largest diagonal entry of `JᵀJ`, so that the scale of the residuals does not matter, and raises
+    it where a step would be too long, so that what the data do not tell does not hold up the rest.
 
     For the Jacobian of a simulation, `residuals` should simulate with
     `simulate(..., adjoint=diffrax.ForwardMode())`: one forward pass for each parameter, at once.
@@ -247,6 +248,21 @@ def _minimise(
     return FitResult.of(space, loop.run(advance, part))
 
 
+def _damped(solver: Any, y: Array, state: Any, max_step: float) -> Any:
+    """`state` with as much damping as keeps every component of the next step within `max_step`."""
+
+    def too_long(carry: tuple) -> Array:
+        return jnp.max(jnp.abs(carry[1])) > max_step
+
+    def damped(carry: tuple) -> tuple:
+        length = carry[0] / 2
+        return length, solver.descent.step(length, state.descent_state)[0]
+
+    first = state.search_state.step_size, state.y_eval - y
+    length, move = jax.lax.while_loop(too_long, damped, first)
+    return eqx.tree_at(lambda s: (s.search_state.step_size, s.y_eval), state, (length, y + move))
+
+
 def _iteration(
     evaluate: Evaluate, loss_of: Callable[[Array], Array], solver: Any, max_step: float
 ) -> tuple[Callable[[Array], _State], Callable[[_State], tuple[_State, Array, Array]]]:
@@ -282,6 +298,8 @@ def _iteration(
             before = eqx.tree_at(lambda s: s.search_state.step_size, before, length)
         y, after, _ = solver.step(fn, state.y, None, options, before, tags)
         converged, result = solver.terminate(fn, y, None, options, after, tags)
+        if isinstance(solver, optx.LevenbergMarquardt):
+            after = _damped(solver, y, after, max_step)
         move = after.y_eval - y
         # solvers compare with y_eval wherever it lies, so a step may be shortened here
         shorter = max_step / jnp.maximum(jnp.max(jnp.abs(move)), max_step)

@@ -95,8 +95,8 @@ class CrankNicolson(AbstractStaggered):
 
     Gates live half a step ahead of the voltage. Events enter at their exact times and stimuli with
     their exact mean over the step (`round_events=True` for NEURON's rounding); compartments of area
-    0 are solved for at the end of the step, where NEURON's would ring. With a voltage clamp
-    among the inputs the voltage takes the L-stable SDIRK step of Alexander (1977,
+    0 are solved for at the end of the step, where NEURON's would ring. With a voltage clamp that is
+    not soft among the inputs the voltage takes the L-stable SDIRK step of Alexander (1977,
     doi:10.1137/0714068, γ = 1 - 1/√2), of the same order, which does not ring, and two half steps
     of backward Euler around a jump of the command, which do not overshoot.
     """
@@ -137,7 +137,7 @@ def staggered_step(
     balanced = not rounded and bool(model.inputs) and model.exposed
     if not second_order:
         v, used = _implicit(model, state.v, slope, source, h, mid, known), None
-    elif model.has_clamp:
+    elif model.has_stiff_clamp:
         v = _clamped_step(model, state.v, slope, source, t)
         used = (v - state.v) / 2
     else:

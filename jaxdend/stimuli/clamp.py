@@ -22,7 +22,9 @@ class VoltageClamp(eqx.Module):
 
     **Arguments:** `site` int or `(k,)`; `voltages (m,)` or `(k, m)` mV, held one after the other
     for `durations (m,)` ms from t = 0; `rs` a scalar or `(k,)` MΩ. Instead of `durations`, `times`
-    `(m,)` ms makes `voltages` the knots of a command that is linear in between.
+    `(m,)` ms makes `voltages` the knots of a command that is linear in between. A `soft` clamp is a
+    conductance like any other in the step of `CrankNicolson`, which then has nothing to impose on a
+    voltage that the same steps would make by themselves, but rings where `rs` is small.
     **Raises:** `ValueError` for shapes that do not match, NaN or inf, a negative duration, and
     `rs <= 0`.
     """
@@ -31,6 +33,7 @@ class VoltageClamp(eqx.Module):
     times: Array  # (j,) ms, ascending knots of the command; two equal ones make a jump
     values: Array  # (j,) or (k, j) mV, the command at the knots
     rs: Array  # () or (k,) MΩ
+    soft: bool = eqx.field(static=True)
 
     def __init__(
         self,
@@ -40,7 +43,9 @@ class VoltageClamp(eqx.Module):
         rs: ArrayLike = 1.0,
         *,
         times: ArrayLike | None = None,
+        soft: bool = False,
     ):
+        self.soft = soft
         self.site, self.rs = as_sites(site), as_leaf(rs)
         if times is not None and durations is None:
             self.times, self.values = as_leaf(times), as_leaf(voltages)
@@ -56,13 +61,19 @@ class VoltageClamp(eqx.Module):
 
     @classmethod
     def from_waveform(
-        cls, site: ArrayLike, times: ArrayLike, values: ArrayLike, rs: ArrayLike = 1.0
+        cls,
+        site: ArrayLike,
+        times: ArrayLike,
+        values: ArrayLike,
+        rs: ArrayLike = 1.0,
+        *,
+        soft: bool = False,
     ) -> "VoltageClamp":
         """A clamp whose command is linear between `values (m,)` or `(k, m)` mV at `times (m,)` ms.
 
         It is on from the first to the last time. Errors as for the class.
         """
-        return cls(site, values, rs=rs, times=times)
+        return cls(site, values, rs=rs, times=times, soft=soft)
 
     def command(self, t: Array) -> Array:
         """The command voltage at `t` ms, `(k,)` mV; the nearest knot's before and after."""
