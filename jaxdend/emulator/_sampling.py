@@ -52,7 +52,8 @@ class Sampling:
     length: np.ndarray  # (k,) µm of dendrite that a synapse stands for
     cluster: np.ndarray  # (k,) int from 0 on, neighbours that are driven together
     exc: int  # how many synapses are excitatory
-    totals: tuple[float, float] = (0.0, 800.0)  # excitatory spikes of a tree in 100 ms
+    # excitatory spikes of a tree in 100 ms, from, to: the same for all, or one for each tree
+    totals: tuple[float | tuple[float, ...], float | tuple[float, ...]] = (0.0, 800.0)
     surplus: tuple[float, float] = (-600.0, 200.0)  # inhibitory less excitatory ones
     per: float = 639.0  # excitatory synapses with these totals
     driven: float = 0.3  # fraction of clusters
@@ -104,7 +105,7 @@ def window_rates(key: PRNGKeyArray, sampling: Sampling, count: int) -> Array:
     keys = jax.random.split(key, 3)
     trees = int(sampling.tree.max()) + 1
     scale = sampling.exc / sampling.per / 100.0
-    low, high = sampling.totals
+    low, high = (jnp.asarray(edge, float) for edge in sampling.totals)
     e = jax.random.uniform(keys[0], (count, trees), minval=low, maxval=high)
     least = jnp.maximum(0.0, e + sampling.surplus[0])
     most = e + sampling.surplus[1]

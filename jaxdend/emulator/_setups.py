@@ -219,12 +219,21 @@ def layer5(receptors: Receptors = "nmda", seed: int = 0, **changes: Any) -> Neur
 def hay(
     morphology: str | Path | Morphology, receptors: Receptors = "nmda", **changes: Any
 ) -> Neuron:
-    """The published cell, `hay2011`, on its reconstruction: 639 dendritic compartments."""
+    """The published cell, `hay2011` on its reconstruction (ModelDB 139653, `cell1.asc`).
+
+    639 dendritic compartments, so 1278 synapses. Without NMDA the input is stronger, as published:
+    0 to 1900 excitatory spikes in the basal tree and 0 to 2000 in the apical one, and -1650 to 150
+    more inhibitory ones. `changes` to the fields, such as `sampling` of another receptor kind.
+    """
     if not isinstance(morphology, Morphology):
         morphology = read_morphology(morphology)
     weights = {"nmda": (4e-4, 4e-4), "ampa": (4e-4, 0.0), "passive": (4e-4, 0.0)}
-    fields = {"gaba": 1e-3, "v0": -76.0, "dt": 0.0625}
-    return _neuron("hay", receptors, hay2011(morphology), weights, 64, fields | changes)
+    fields = {"gaba": 1e-3, "v0": -76.0, "dt": 0.025}
+    setup = _neuron("hay", receptors, hay2011(morphology), weights, 64, fields)
+    if receptors != "nmda":
+        more = {"totals": (0.0, (1900.0, 2000.0)), "surplus": (-1650.0, 150.0)}
+        setup = replace(setup, sampling=replace(setup.sampling, **more))
+    return replace(setup, **changes)
 
 
 SETUPS: dict[str, Callable[..., AbstractSetup]] = {
