@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import tempfile
+from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 
@@ -32,6 +33,13 @@ import pytest
 from helpers import REFERENCE, bmtk_morphologies
 
 jax.config.update("jax_enable_x64", True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Several workers take the files with the most slow tests first: none ends with one alone."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+        items.sort(key=lambda item: -slow[item.path])
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
