@@ -1,34 +1,8 @@
 """Small data sets for networks: an integrate-and-fire neuron, in numpy, in a moment."""
 
-from dataclasses import dataclass, field, replace
-
 import numpy as np
 
-
-@dataclass(frozen=True)
-class Toy:
-    """What the networks ask of a `Dataset`."""
-
-    x: np.ndarray
-    v: np.ndarray
-    spikes: np.ndarray
-    dendrites: np.ndarray
-    meta: dict = field(default_factory=dict)
-
-    @property
-    def n(self):
-        return len(self.x)
-
-    @property
-    def bins(self):
-        return self.x.shape[1]
-
-    def take(self, indices):
-        names = ("x", "v", "spikes", "dendrites")
-        return replace(self, **{name: getattr(self, name)[indices] for name in names})
-
-    def load(self):
-        return self
+from jaxdend.emulator.data import Dataset
 
 
 def integrate_and_fire(n, bins, exc=80, inh=20, seed=0, tau=20.0, gain=2.0):
@@ -51,4 +25,4 @@ def integrate_and_fire(n, bins, exc=80, inh=20, seed=0, tau=20.0, gain=2.0):
         trace[:, t] = np.where(spikes[:, t], 30.0, v)
         v = np.where(spikes[:, t], -75.0, v)
     dendrites = trace[..., None] * np.array([0.5, 0.3, 0.1]) - 30.0
-    return Toy(x, trace.astype(np.float32), spikes, dendrites.astype(np.float32))
+    return Dataset(x, trace.astype(np.float32), spikes, dendrites.astype(np.float32), {})

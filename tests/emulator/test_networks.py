@@ -1,5 +1,6 @@
 """Networks are causal, go on where they stopped, and are those that were published."""
 
+from dataclasses import replace
 from functools import cache
 
 import equinox as eqx
@@ -192,7 +193,7 @@ def test_dendrites_are_whitened_by_their_components():
     data = integrate_and_fire(2, 500, exc=8, inh=2, gain=12.0)
     rng = np.random.default_rng(0)
     latent = rng.normal(size=(2, 500, 2)) @ rng.normal(size=(2, 3)) - 60
-    data = type(data)(data.x, data.v, data.spikes, latent)
+    data = replace(data, dendrites=latent)
     net = prepared(TCN(10, channels=3, depth=1, span=5, dendrites=2, dtype=jnp.float64), data)
     basis = (latent - net.scaling.mean) @ net.scaling.basis / net.scaling.width
     np.testing.assert_allclose(basis.reshape(-1, 2).std(axis=0), 1.0, rtol=1e-2)
