@@ -28,6 +28,7 @@ from jaxdend.emulator._elm import ELM as ELM
 
 FIRST = 54  # taps of the published first layer
 _MOMENTUM, _EPSILON = 0.99, 1e-5
+_WIDTH = 0.002  # of the convolutions' first weights
 
 
 class Conv(eqx.Module):
@@ -94,8 +95,8 @@ class TCN(AbstractNetwork):
     - `kernels`: taps of every layer; or `depth` and `span`, see `kernels_of`.
     - `dendrites`: how many components of the dendritic voltages to predict as well (20 with NMDA,
       30 without it, as published); 0 for none.
-    - `key`: a JAX key or an integer seed. Weights are truncated normal of variance 2 / fan-in (the
-      original has a width of .002 everywhere).
+    - `key`: a JAX key or an integer seed. Weights begin truncated normal, of width .002, as
+      published; the normalisation makes up for their size.
 
     **Raises:** `ValueError` for sizes that are not positive or do not fit.
     """
@@ -126,7 +127,7 @@ class TCN(AbstractNetwork):
         for i, taps in enumerate(kernels):
             shape = (taps, k if i == 0 else channels, channels)
             draw = jax.random.truncated_normal(keys[i], -2, 2, shape, dtype)
-            weight = draw * jnp.asarray((2 / (taps * shape[1])) ** 0.5 / 0.88, dtype)
+            weight = draw * jnp.asarray(_WIDTH, dtype)
             convs.append(Conv(weight, jnp.zeros(channels, dtype)))
         self.convs = tuple(convs)
         self.norms = () if folded else tuple(Norm.new(channels, dtype) for _ in kernels)

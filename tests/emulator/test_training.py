@@ -241,27 +241,28 @@ def test_the_folder_of_something_else_is_no_training(tmp_path):
 
 RUN = """
 import sys
-import jax
-jax.config.update("jax_enable_x64", True)
-from test_training import integrate_and_fire, short
+from dataclasses import replace
+from jaxdend.emulator.networks import TCN
+from jaxdend.emulator.training import QUICK, train
+from toy_neurons import integrate_and_fire
 data = integrate_and_fire(6, 500, exc=8, inh=2, gain=16.0)
-say = lambda step, rows: print(step, flush=True)
-short(data, save_to=sys.argv[1], save_every=8, resume=True, callback=say)
+train(
+    TCN(10, channels=4, kernels=(8, 4), key=5), data, data, steps=24, chunk=4, progress=False,
+    schedule=replace(QUICK, crop=60, batch=4, burn_in=10), save_to=sys.argv[1], save_every=8,
+    resume=True, callback=lambda step, rows: print(step, flush=True),
+)
 """
 
 
-def test_kill_9(tmp_path, whole):
+def test_kill_9(tmp_path, data, whole):
     command = [sys.executable, "-c", RUN, str(tmp_path / "run")]
-    here = Path(__file__).parent
-    path = os.pathsep.join([str(here), str(here.parent), os.environ.get("PYTHONPATH", "")])
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": path}
-    ) as process:
+    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    env = os.environ | {"PYTHONPATH": path, "JAX_ENABLE_X64": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as process:
         steps = 0
         while steps < 10:
             steps = int(process.stdout.readline())
         process.kill()
-    data = integrate_and_fire(6, 500, exc=8, inh=2, gain=16.0)
     part = TrainResult.load(tmp_path / "run")
     assert 8 <= part.steps < STEPS
     same(short(data, save_to=tmp_path / "run", save_every=8, resume=True), whole)
