@@ -79,13 +79,14 @@ def sample_input(key: PRNGKeyArray, sampling: Sampling, bins: int, kind: Kind = 
     """
     if kind not in KINDS:
         raise ValueError(f"sampling must be one of {', '.join(KINDS)}; got {kind!r}.")
-    keys = jax.random.split(key, 6)
-    window = _option(keys[0], WINDOWS)
-    kernel = _gaussian(_option(keys[1], SIGMAS))
+    keys = jax.random.split(key, 5)
+    luck = jax.random.uniform(keys[0], (4,))
+    window = _option(luck[:2], WINDOWS)
+    kernel = _gaussian(_option(luck[2:], SIGMAS))
     count = -(-bins // (min(WINDOWS) - JITTER))  # windows at most
-    rates = window_rates(keys[2], sampling, count)
-    rates = rates * _per_synapse(keys[3], sampling, kind)
-    modulation = _modulation(keys[4], sampling, bins, kind)
+    rates = window_rates(keys[1], sampling, count)
+    rates = rates * _per_synapse(keys[2], sampling, kind)
+    modulation = _modulation(keys[3], sampling, bins, kind)
     begin = jnp.minimum(jnp.arange(count) * window, bins)
     end = jnp.minimum(begin + window, bins)
 
@@ -94,7 +95,7 @@ def sample_input(key: PRNGKeyArray, sampling: Sampling, bins: int, kind: Kind = 
         weight = _mass(kernel, t[:, None] - begin) - _mass(kernel, t[:, None] - end)
         rate = (weight @ rates) * modulation[jnp.minimum(t, bins - 1), None]
         chance = rate * -jnp.expm1(-1.0 / jnp.maximum(rate, 1e-30))
-        return jax.random.uniform(jax.random.fold_in(keys[5], i), rate.shape) < chance
+        return jax.random.uniform(jax.random.fold_in(keys[4], i), rate.shape) < chance
 
     blocks = -(-bins // BLOCK)
     return jax.lax.map(block, jnp.arange(blocks)).reshape(blocks * BLOCK, -1)[:bins]
@@ -102,28 +103,25 @@ def sample_input(key: PRNGKeyArray, sampling: Sampling, bins: int, kind: Kind = 
 
 def window_rates(key: PRNGKeyArray, sampling: Sampling, count: int) -> Array:
     """`(count, k)` expected spikes of every synapse in a bin of each of `count` windows."""
-    keys = jax.random.split(key, 3)
     trees = int(sampling.tree.max()) + 1
-    scale = sampling.exc / sampling.per / 100.0
+    luck = jax.random.uniform(key, (count, 2 * trees + sampling.k))
     low, high = (jnp.asarray(edge, float) for edge in sampling.totals)
-    e = jax.random.uniform(keys[0], (count, trees), minval=low, maxval=high)
+    e = low + (high - low) * luck[:, :trees]
     least = jnp.maximum(0.0, e + sampling.surplus[0])
-    most = e + sampling.surplus[1]
-    i = least + (most - least) * jax.random.uniform(keys[1], (count, trees))
-    totals = scale * jnp.concatenate([e, i], axis=1)  # excitation of every tree, inhibition
+    i = least + (e + sampling.surplus[1] - least) * luck[:, trees : 2 * trees]
+    # spikes in a bin: excitatory ones of every tree, then inhibitory ones
+    totals = sampling.exc / sampling.per / 100.0 * jnp.concatenate([e, i], axis=1)
     group = sampling.tree + trees * (np.arange(sampling.k) >= sampling.exc)
-    share = jnp.asarray(sampling.length + MARGIN, float) * jax.random.uniform(
-        keys[2], (count, sampling.k), minval=SPREAD[0], maxval=SPREAD[1]
-    )
+    factor = SPREAD[0] + (SPREAD[1] - SPREAD[0]) * luck[:, 2 * trees :]
+    share = jnp.asarray(sampling.length + MARGIN, float) * factor
     member = jnp.asarray(group[:, None] == np.arange(2 * trees), share.dtype)
     return share * (totals / jnp.maximum(share @ member, 1e-9))[:, group]
 
 
-def _option(key: PRNGKeyArray, options: tuple[int, ...]) -> Array:
-    """One of the options and a whole number of ms more or less."""
-    which, jitter = jax.random.split(key)
-    chosen = jax.random.choice(which, jnp.asarray(options))
-    return chosen + jax.random.randint(jitter, (), -JITTER, JITTER + 1)
+def _option(luck: Array, options: tuple[int, ...]) -> Array:
+    """One of the options and a whole number of ms more or less, by two numbers in [0, 1)."""
+    at = (luck * jnp.asarray([len(options), 2 * JITTER + 1])).astype(int)
+    return jnp.asarray(options)[at[0]] + at[1] - JITTER
 
 
 def _gaussian(sigma: Array) -> Array:

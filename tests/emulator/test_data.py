@@ -1,6 +1,11 @@
 """Stores of simulations: what `generate` writes, `open_data` reads back, whatever interrupts it."""
 
 import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +38,7 @@ def test_the_store_holds_what_the_key_says(setup, store):
     assert found.v.shape == found.spikes.shape == (6, BINS)
     assert found.dendrites.shape == (6, BINS, 0)
     key = jax.random.fold_in(jax.random.key(3), 4)
-    x = data.sample_input(key, setup.sampling, BINS)
+    x = jax.jit(lambda key: data.sample_input(key, setup.sampling, BINS))(key)
     np.testing.assert_array_equal(found.x[4], x)
     answer = jax.jit(setup.simulate)(x)
     np.testing.assert_allclose(found.v[4], answer["v"], rtol=1e-12)
@@ -95,6 +100,40 @@ def test_a_store_cut_short_goes_on_to_the_same_bits(setup, store, tmp_path):
         np.testing.assert_array_equal(one, other)
     with pytest.raises(ValueError, match="seed"):
         data.generate(setup, 6, out, resume=True, **(options | {"seed": 4}))
+
+
+KILLED = """
+import sys
+from jaxdend.emulator import data
+setup = data.SETUPS["integrate_and_fire"]()
+print("begin", flush=True)
+data.generate(setup, 300, sys.argv[1], seconds=0.3, seed=3, chunk=2, progress=False)
+"""
+
+
+@pytest.mark.slow
+def test_killed_on_the_way(setup, store, tmp_path):
+    out = tmp_path / "killed.zarr"
+    environment = os.environ | {"JAX_ENABLE_X64": "1"}
+    command = [sys.executable, "-c", KILLED, str(out)]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    try:
+        while not any(out.glob("status/c/*")):
+            time.sleep(0.05)
+            assert process.poll() is None
+        process.send_signal(signal.SIGKILL)
+    finally:
+        process.kill()
+        process.communicate(timeout=60)
+    done = data.open_data(out).n
+    assert 0 < done < 300
+    options = {"seconds": BINS / 1000, "seed": 3, "chunk": 2, "progress": False}
+    summary = data.generate(setup, 300, out, resume=True, **options)
+    assert summary.complete
+    assert summary.computed <= 300 - done
+    for name in ("x", "v", "spikes"):
+        one, other = (getattr(data.open_data(o), name) for o in (out, store))
+        np.testing.assert_array_equal(one[:6], other[:])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,120 @@
+"""The cells that are driven: what is in them, what they answer, and that they are causal."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from helpers import REFERENCE
+from jaxdend.emulator import data
+from jaxdend.emulator._setups import SAMPLES
+
+
+@pytest.fixture(scope="module")
+def reduced():
+    return {name: data.SETUPS["reduced"](receptors=name) for name in data.RECEPTORS}
+
+
+def channels(cell, region):
+    """Names of the channels in a region."""
+    where = np.flatnonzero(cell.region(region))
+    return {
+        name
+        for name, item in cell.mechanisms.items()
+        if np.isin(where, item.at.index).any() and name != "CalciumShell"
+    }
+
+
+def test_the_small_cells_differ_in_receptors_and_dendrites_alone(reduced):
+    nmda, ampa, passive = (reduced[name] for name in data.RECEPTORS)
+    assert nmda.cell.n == 51
+    assert nmda.k == 96
+    assert [len(s.inputs(jnp.zeros((3, s.k), bool))) for s in (nmda, ampa, passive)] == [3, 2, 2]
+    for other in (ampa, passive):
+        assert other.sampling.header() == nmda.sampling.header()
+        np.testing.assert_array_equal(other.sites, nmda.sites)
+        assert channels(other.cell, "soma") == channels(nmda.cell, "soma")
+    assert channels(passive.cell, "dendrite") == {"Leak"}
+    assert len(channels(ampa.cell, "dendrite")) > 5
+    soma = ampa.cell.mechanisms["NaTa"].mechanism.gbar[0]
+    assert passive.cell.mechanisms["NaTa"].mechanism.gbar[0] == soma
+    with pytest.raises(ValueError, match="receptors must be one of"):
+        data.SETUPS["reduced"](receptors="kainate")
+
+
+def test_what_is_said_of_a_setup_is_json(reduced):
+    meta = json.loads(json.dumps(reduced["nmda"].meta()))
+    assert meta["exc"] * 2 == meta["k"] == len(meta["region"]) == len(meta["distance"])
+    assert set(meta["region"]) <= {"basal", "apical", "oblique", "trunk", "tuft"}
+    assert len(meta["dendrites"]["site"]) == reduced["nmda"].recorded == 20
+    json.dumps(data.SETUPS["integrate_and_fire"]().meta())
+
+
+def test_the_answer_is_causal(reduced):
+    """What comes in a bin changes what is said of this bin and later ones only."""
+    setup, bins, at = reduced["nmda"], 60, 40
+    x = np.random.default_rng(0).random((bins, setup.k)) < 0.03
+    x[20:40, : setup.k // 2] |= np.random.default_rng(1).random((20, setup.k // 2)) < 0.2
+    changed = x.copy()
+    changed[at:, : setup.k // 2] = True
+    out = jax.jit(jax.vmap(setup.simulate))(jnp.stack([x, changed]))
+    v, spikes = np.asarray(out["v"]), np.asarray(out["spikes"])
+    assert not np.any(out["failed"])
+    assert v.shape == spikes.shape == (2, bins)
+    assert out["dendrites"].shape == (2, bins, 20)
+    np.testing.assert_array_equal(v[0, :at], v[1, :at])
+    np.testing.assert_array_equal(spikes[0, :at], spikes[1, :at])
+    assert abs(v[0, at] - v[1, at]) > 1e-3
+    assert spikes[1].sum() > spikes[0].sum()
+    assert np.all(v > -100)
+    assert np.all(v < 60)
+
+
+def test_spikes_are_local_maxima():
+    rng = np.random.default_rng(0)
+    v = rng.normal(-30.0, 20.0, 8 * 50 + 1)
+    bins = np.zeros(50, bool)
+    for i in range(1, len(v) - 1):
+        if v[i] > -25 and v[i] > v[i - 1] and v[i] >= v[i + 1]:
+            bins[(i - 1) // SAMPLES] = True
+    np.testing.assert_array_equal(data.spikes_of(jnp.asarray(v)), bins)
+    ramp = jnp.linspace(-80.0, 40.0, 17)  # no maximum yet
+    assert not data.spikes_of(ramp).any()
+
+
+def test_integrate_and_fire_step_by_step():
+    setup = data.SETUPS["integrate_and_fire"]()
+    x = np.random.default_rng(0).random((200, 100)) < 0.02
+    out = setup.simulate(jnp.asarray(x))
+    v = -75.0
+    for t in range(200):
+        v = -75.0 + (v + 75.0) * np.exp(-1 / 20) + 2.0 * (x[t, :80].sum() - float(x[t, 80:].sum()))
+        assert out["v"][t] == pytest.approx(min(v, -55.0))
+        assert bool(out["spikes"][t]) == (v >= -55.0)
+        v = -75.0 if v >= -55.0 else v
+    assert 2 < int(out["spikes"].sum()) < 20
+    assert data.SETUPS["integrate_and_fire"](tau=10.0).tau == 10.0
+
+
+def test_the_published_cell_has_its_numbers():
+    path = REFERENCE / "hay2011_cell1.asc"
+    if not path.exists():
+        pytest.skip("needs shared/reference/hay2011_cell1.asc, ModelDB 139653")
+    setup = data.SETUPS["hay"](path)
+    assert setup.cell.n == 642
+    assert setup.sampling.exc == 639
+    assert setup.k == 1278
+    assert np.bincount(setup.sampling.tree[:639]).tolist() == [262, 377]
+    assert setup.sampling.totals == (0.0, 800.0)
+    assert int(setup.sampling.cluster.max()) == 63
+    other = data.SETUPS["hay"](path, receptors="ampa", ampa=3e-4)
+    assert other.sampling.totals == (0.0, (1900.0, 2000.0))
+    assert other.ampa == 3e-4
+    assert other.nmda == 0.0
+
+
+def test_a_layer_5_cell():
+    setup = data.SETUPS["l5pc"](receptors="ampa")
+    assert setup.k == 2 * setup.sampling.exc == 720
