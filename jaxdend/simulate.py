@@ -98,6 +98,7 @@ def simulate(
     grid = np.append(t0, t0 + np.cumsum(np.full(2 * steps, dt / 2))[1::2])  # as NEURON adds
     widths = tuple(_width(group, grid, dt, start) for group in inputs)
     numbers = (cell, inputs, start, jnp.asarray(dt, float), jnp.asarray(grid, float))
+    numbers = jax.tree.map(_in_current_precision, numbers)
     setting = (
         solver, steps, save_every, rounded, widths, controller, adjoint, in_bytes(memory), progress,
         max_steps,
@@ -109,6 +110,13 @@ def simulate(
         extent = np.asarray(_run(numbers, {"": _extent}, *setting)[0].v)
         when = shown[np.argmax(~(extent <= BLOWN_UP))]
     return _judged(cell, traces, result, when, dt, max_steps) if throw else traces
+
+
+def _in_current_precision(leaf: Any) -> Any:
+    """A floating leaf in JAX's precision; a cell may have been made before it was set."""
+    if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jnp.floating):
+        return leaf if leaf.dtype == jnp.result_type(float) else leaf.astype(float)
+    return leaf
 
 
 @eqx.filter_jit

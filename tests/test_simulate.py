@@ -259,3 +259,12 @@ def test_sudden_changes_need_a_staggered_solver(channel, words):
         jd.simulate(firing, t1=0.1, solver=diffrax.Tsit5())
     assert jd.simulate(firing, t1=0.1).v.shape == (5, cell.n)
     jd.simulate(cell, t1=0.1, solver=diffrax.Tsit5())
+
+
+def test_a_cell_made_before_double_precision_was_set_runs():
+    with jax.enable_x64(False):
+        cell = jd.Cell(jd.single_compartment(), ncomp=lambda _: 1).insert(HH())
+    step = jd.Step(0, 1.0, 3.0, 0.1)
+    v = jax.jit(lambda g: jd.simulate(cell.insert(Leak(g=g)), step, t1=4.0, v0=-65.0).v)(1e-4)
+    assert v.dtype == jnp.float64
+    assert jnp.all(jnp.isfinite(v))
