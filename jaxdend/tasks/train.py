@@ -156,11 +156,19 @@ def evaluate(task: AbstractTask, params: Params) -> tuple[Array, Score]:
 
 
 @eqx.filter_jit
-def _losses(task: AbstractTask, space: ParameterSpace, vectors: Array) -> Array:
-    def one(z: Array) -> Array:
-        return task.loss(task.responses(space.to_dict(z)))
+def _named(space: ParameterSpace, vectors: Array) -> Params:
+    return space.to_dict(vectors)
 
-    return jax.vmap(one)(vectors)
+
+@eqx.filter_jit
+def _judge(task: AbstractTask, params: Params) -> tuple[Array, Array, Array]:
+    """Responses `(n, P)`, losses `(n,)` and accuracies `(n,)` of a batch of configurations."""
+
+    def one(p: Params) -> tuple[Array, Array, Array]:
+        responses = task.responses(p)
+        return responses, task.loss(responses), task.score(responses).accuracy
+
+    return jax.vmap(one)(params)
 
 
 def screen(task: AbstractTask, vectors: ArrayLike, *, progress: bool = False) -> np.ndarray:
@@ -175,7 +183,8 @@ def screen(task: AbstractTask, vectors: ArrayLike, *, progress: bool = False) ->
         for i in range(0, len(vectors), size):
             part = vectors[i : i + size]
             filled = jnp.concatenate([part, jnp.repeat(part[-1:], size - len(part), axis=0)])
-            out.append(np.asarray(_losses(task, task.neuron.space, filled))[: len(part)])
+            losses = _judge(task, _named(task.neuron.space, filled))[1]
+            out.append(np.asarray(losses)[: len(part)])
             bar.update(len(part))
     return np.concatenate(out)
 
@@ -248,19 +257,12 @@ def robustness(
     parts = []
     for i in range(0, repeats, CHUNK):
         rows = jnp.minimum(jnp.arange(i, i + min(CHUNK, repeats)), repeats - 1)
-        parts.append(_noisy(task, params, {name: f[rows] for name, f in factors.items()}))
-    responses = np.concatenate([np.asarray(r) for r, _ in parts])[:repeats]
-    right = np.concatenate([np.asarray(a) for _, a in parts])[:repeats]
+        several = {name: jnp.broadcast_to(x, (len(rows), *x.shape)) for name, x in params.items()}
+        some = {name: f[rows] for name, f in factors.items()}
+        parts.append(_judge(task, scaled(several, some)))  # the program of `screen`
+    responses = np.concatenate([np.asarray(r) for r, _, _ in parts])[:repeats]
+    right = np.concatenate([np.asarray(a) for _, _, a in parts])[:repeats]
     return float(np.mean(right == 1.0)), responses
-
-
-@eqx.filter_jit
-def _noisy(task: AbstractTask, params: Params, factors: Params) -> tuple[Array, Array]:
-    def one(factor: Params) -> tuple[Array, Array]:
-        responses = task.responses(scaled(params, factor))
-        return responses, task.score(responses).accuracy
-
-    return jax.vmap(one)(factors)
 
 
 def weight_noise(

@@ -202,6 +202,24 @@ def test_robustness_counts_repeats_with_all_patterns_right():
         robustness(no_weights, {"x": jnp.asarray(0.5)})
 
 
+def test_screening_and_robustness_are_one_program():
+    traced = []
+
+    class Counted(AbstractNeuron):
+        space = Veto().space
+
+        def respond(self, params, pattern):
+            traced.append(pattern)
+            return Veto().respond(params, pattern)
+
+    task = xor(Counted())
+    vectors = task.neuron.space.sample(0, CHUNK + 1)
+    screen(task, vectors)
+    assert len(traced) == 1
+    robustness(task, task.neuron.space.to_dict(vectors[0]), repeats=CHUNK)
+    assert len(traced) == 1
+
+
 def test_weight_noise_is_only_on_weights():
     space = Veto().space
     factors = weight_noise(space, 0.1, 1000, seed=0, first_exact=True)
