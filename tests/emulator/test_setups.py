@@ -42,6 +42,10 @@ def test_the_small_cells_differ_in_receptors_and_dendrites_alone(reduced):
     assert passive.cell.mechanisms["NaTa"].mechanism.gbar[0] == soma
     with pytest.raises(ValueError, match="receptors must be one of"):
         data.SETUPS["reduced"](receptors="kainate")
+    with pytest.raises(ValueError, match="divide 1/8 ms"):
+        data.SETUPS["reduced"](dt=0.1)
+    with pytest.raises(ValueError, match="not be negative"):
+        data.SETUPS["reduced"](gaba=-1e-3)
 
 
 def test_what_is_said_of_a_setup_is_json(reduced):
