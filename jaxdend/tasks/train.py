@@ -62,7 +62,7 @@ def train(
             "narrow the bounds of the neuron's space."
         )
     chosen = np.argsort(np.where(np.isfinite(losses), losses, np.inf))[: training.starts]
-    watch = _Watch(task, training.noise, seed, stop)
+    watch = _Watch(task, training.noise, seed, min(CHUNK, training.configs), stop)
     loss, copies = _objective(task, training, seed)
     ended = reached is not None and reached.space == space and watch.catch_up(reached)
     fitted = fit(
@@ -117,6 +117,7 @@ class _Watch:
     task: AbstractTask
     noise: float  # that a solution has to withstand
     seed: int
+    batch: int  # configurations in one call, those of the screening
     stop: bool  # at a solution
     winner: np.ndarray | None = None  # (p,) the vector that is one
     looks: int = 0  # configurations simulated
@@ -141,10 +142,9 @@ class _Watch:
             return False
         if not weight_noise(self.task.neuron.space, self.noise, 1, 0):
             return True
-        self.looks += CHUNK
-        right, _ = robustness(
-            self.task, params, noise=self.noise, repeats=CHUNK, seed=self.seed + 1
-        )
+        self.looks += -(-CHUNK // self.batch) * self.batch
+        options = {"noise": self.noise, "seed": self.seed + 1, "batch": self.batch}
+        right, _ = robustness(self.task, params, repeats=CHUNK, **options)
         return right >= ROBUST
 
 
@@ -240,12 +240,18 @@ def _result(
 
 
 def robustness(
-    task: AbstractTask, params: Params, *, noise: float = 0.1, repeats: int = 200, seed: int = 0
+    task: AbstractTask,
+    params: Params,
+    *,
+    noise: float = 0.1,
+    repeats: int = 200,
+    seed: int = 0,
+    batch: int = CHUNK,
 ) -> tuple[float, np.ndarray]:
     """How often every pattern is still right when each synaptic weight is off at random.
 
     **Arguments:** `noise`, standard deviation relative to the weight, of every parameter whose unit
-    is `"uS"`; `repeats`; `seed`.
+    is `"uS"`; `repeats`; `seed`; `batch`, how many repeats one call of the program simulates.
 
     **Returns:** the fraction of repeats with all patterns right, and the responses
     `(repeats, P)`.
@@ -255,8 +261,8 @@ def robustness(
         raise ValueError(f"{task.name}: no parameter of the neuron has the unit 'uS'.")
     params = {name: jnp.asarray(value) for name, value in params.items()}
     parts = []
-    for i in range(0, repeats, CHUNK):
-        rows = jnp.minimum(jnp.arange(i, i + min(CHUNK, repeats)), repeats - 1)
+    for i in range(0, repeats, batch):
+        rows = jnp.minimum(jnp.arange(i, i + min(batch, repeats)), repeats - 1)
         several = {name: jnp.broadcast_to(x, (len(rows), *x.shape)) for name, x in params.items()}
         some = {name: f[rows] for name, f in factors.items()}
         parts.append(_judge(task, scaled(several, some)))  # the program of `screen`

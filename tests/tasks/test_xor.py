@@ -61,6 +61,7 @@ def test_training_solves_it_and_noise_in_the_weights_does_not_undo_it(task):
     result = train(task, seed=1, progress=False)
     assert result.solved
     assert result.margin >= 5.0
-    right, responses = robustness(task, result.params, noise=0.1, repeats=100, seed=9)
+    options = {"repeats": 100, "seed": 9, "batch": task.training.configs}
+    right, responses = robustness(task, result.params, noise=0.1, **options)
     assert right >= 0.95
     assert responses.shape == (100, 4)
