@@ -97,8 +97,8 @@ def simulate(
     rounded = getattr(solver, "round_events", False)
     grid = np.append(t0, t0 + np.cumsum(np.full(2 * steps, dt / 2))[1::2])  # as NEURON adds
     widths = tuple(_width(group, grid, dt, start) for group in inputs)
-    numbers = (cell, inputs, start, jnp.asarray(dt, float), jnp.asarray(grid, float))
-    numbers = jax.tree.map(_in_current_precision, numbers)
+    made = (cell, inputs, start, jnp.asarray(dt, float), jnp.asarray(grid, float))
+    numbers = jax.tree.map(_in_current_precision, made)
     setting = (
         solver, steps, save_every, rounded, widths, controller, adjoint, in_bytes(memory), progress,
         max_steps,
@@ -112,11 +112,14 @@ def simulate(
     return _judged(cell, traces, result, when, dt, max_steps) if throw else traces
 
 
-def _in_current_precision(leaf: Any) -> Any:
-    """A floating leaf in JAX's precision; a cell may have been made before it was set."""
-    if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jnp.floating):
-        return leaf if leaf.dtype == jnp.result_type(float) else leaf.astype(float)
-    return leaf
+def _in_current_precision(numbers: tuple) -> tuple:
+    """With floating leaves in JAX's precision; a cell may have been made before it was set."""
+
+    def cast(leaf: Any) -> Any:
+        other = isinstance(leaf, jax.Array) and leaf.dtype != jnp.result_type(float)
+        return leaf.astype(float) if other and jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+    return jax.tree.map(cast, numbers)
 
 
 @eqx.filter_jit
