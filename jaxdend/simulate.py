@@ -19,6 +19,7 @@ from jaxdend._checks import (
 )
 from jaxdend._errors import SimulationError
 from jaxdend._subset import Subset, is_concrete
+from jaxdend._types import as_leaf
 from jaxdend.cell import Cell
 from jaxdend.dynamics import Model, State, build_model, vector_field
 from jaxdend.events import widest_step
@@ -97,8 +98,7 @@ def simulate(
     rounded = getattr(solver, "round_events", False)
     grid = np.append(t0, t0 + np.cumsum(np.full(2 * steps, dt / 2))[1::2])  # as NEURON adds
     widths = tuple(_width(group, grid, dt, start) for group in inputs)
-    made = (cell, inputs, start, jnp.asarray(dt, float), jnp.asarray(grid, float))
-    numbers = jax.tree.map(_in_current_precision, made)
+    numbers = _in_current_precision((cell, inputs, start, as_leaf(dt), as_leaf(grid)))
     setting = (
         solver, steps, save_every, rounded, widths, controller, adjoint, in_bytes(memory), progress,
         max_steps,

@@ -67,7 +67,7 @@ TRAINED, HELD_OUT = (0.3, 0.5, 0.9), (0.2, 0.4, 0.7, 1.1)  # nA
 ONSET, DURATION, END, DT = 20.0, 100.0, 130.0, 0.05  # ms
 V0, SPIKE = -80.0, -30.0  # mV
 STARTS = 10
-RESISTANCES, STEPS = (3.0, 30.0, math.inf), (12, 10, 12)  # MΩ, and iterations
+RESISTANCES, STEPS = (3.0, 3.0, 30.0, math.inf), (8, 25, 40, 12)  # MΩ, and iterations
 WIDTHS = (6.0, 2.0, 0.5)  # ms, of the Gaussians that smooth voltages for the searches
 METHODS = {"derivatives": "derivatives", "cma_es": "CMA-ES", "genetic": "genetic"}
 SPACE = fitting.ParameterSpace(
@@ -167,7 +167,7 @@ class Problem:
         clock = time.perf_counter()
         stages = fitting.nudging(
             self.objective(adjoint=diffrax.ForwardMode()), SPACE, resistances=RESISTANCES,
-            steps=STEPS, starts=STARTS, keep=0.4, key=seed,
+            steps=STEPS, starts=STARTS, keep=0.3, key=seed,
             save_to=out / f"derivatives_{seed}", resume=True,
         )  # fmt: skip
         cost = len(TRAINED) * (1 + SPACE.size) * sum(stage.losses.size for stage in stages)
