@@ -71,6 +71,7 @@ from jaxdend.synapses import (
     GABAB as GABAB,
     NMDA as NMDA,
     AlphaSynapse as AlphaSynapse,
+    Binned as Binned,
     Exp2Syn as Exp2Syn,
     ExpSyn as ExpSyn,
     NMDAKinetic as NMDAKinetic,
@@ -81,7 +82,7 @@ from jaxdend.synapses import (
 )
 from jaxdend.traces import Traces as Traces, spike_times as spike_times
 
-_ON_DEMAND = ("fitting", "io", "plotting", "recordings", "sweep", "tasks")
+_ON_DEMAND = ("emulator", "fitting", "io", "plotting", "recordings", "sweep", "tasks")
 
 
 def __getattr__(name: str) -> ModuleType:

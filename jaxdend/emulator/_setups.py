@@ -201,10 +201,10 @@ def spikes_of(v: Array) -> Array:
 
 
 def integrate_and_fire(receptors: str = "none", **changes: Any) -> IntegrateAndFire:
-    """80 excitatory and 20 inhibitory inputs on one point, 3.0 Hz; `changes` to the fields."""
+    """80 excitatory and 20 inhibitory inputs on one point, 1.0 Hz; `changes` to the fields."""
     del receptors
     every = np.arange(100)
-    sampling = Sampling(0 * every, np.full(100, 10.0), every % 20, exc=80, per=600.0)
+    sampling = Sampling(0 * every, np.full(100, 10.0), every % 20, exc=80, per=850.0)
     return replace(IntegrateAndFire(sampling), **changes)
 
 
