@@ -8,6 +8,7 @@ import typer
 
 from jaxdend import demo as demonstration
 from jaxdend.cli.console import OUT, explain
+from jaxdend.cli.emulate import app as emulate_app
 from jaxdend.cli.report import prepare, report_fit, report_simulation
 from jaxdend.cli.runs import run_fit, run_simulation
 from jaxdend.cli.sweep import sweep, sweep_status
@@ -23,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(task_app)
+app.add_typer(emulate_app)
 app.command()(sweep)
 app.command("sweep-status")(sweep_status)
 

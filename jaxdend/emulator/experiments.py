@@ -233,6 +233,10 @@ class Experiment:
         named = [rows[plan.name] for plan in self.plans if plan.name in rows]
         return [{k: np.nan if x is None else x for k, x in row.items()} for row in named]
 
+    def tested(self, out: str | Path) -> dict[str, dict[str, dict[str, float]]]:
+        """What `evaluate` tested with: receptors -> input -> simulations, seconds, rate_hz."""
+        return self._metrics(out)["data"]
+
     def folder(self, out: str | Path) -> Path:
         """Of the networks and results."""
         return Path(out) / self.name
@@ -316,8 +320,8 @@ class Experiment:
         if out.is_dir() and any(out.iterdir()) and not (out / _RECORD).exists():
             raise ValueError(f"{out} holds something else; give an empty or a new folder")
         self._check(out)
+        self.folder(out).mkdir(parents=True, exist_ok=True)
         if not (out / _RECORD).exists():
-            out.mkdir(parents=True, exist_ok=True)
             write_json(out / _RECORD, {"budget": self.budget})
 
     def _check(self, out: Path) -> None:

@@ -1,4 +1,4 @@
-"""Figures: traces, neurons in 2-D, dendrograms, films, kymographs, fits, tasks and sweeps.
+"""Figures: traces, neurons in 2-D, dendrograms, films, kymographs, fits, tasks, sweeps, emulators.
 
 Every function takes plain arrays or the objects of this package, draws into `ax=` where it is
 given and otherwise into a new figure of one consistent style, and returns what it drew into.
@@ -13,6 +13,15 @@ except ImportError as error:
     ) from error
 
 from jaxdend.plotting.dendrogram import plot_dendrogram
+from jaxdend.plotting.emulator import (
+    plot_depth,
+    plot_generalisation,
+    plot_memory,
+    plot_prediction,
+    plot_templates,
+    plot_tuft,
+    plot_unit,
+)
 from jaxdend.plotting.film import filmstrip, movie
 from jaxdend.plotting.fit import plot_fit
 from jaxdend.plotting.neuron import plot_neuron
@@ -29,11 +38,18 @@ __all__ = [
     "kymograph",
     "movie",
     "plot_dendrogram",
+    "plot_depth",
     "plot_fit",
+    "plot_generalisation",
+    "plot_memory",
     "plot_neuron",
+    "plot_prediction",
     "plot_responses",
     "plot_sweep",
     "plot_task",
+    "plot_templates",
     "plot_traces",
+    "plot_tuft",
+    "plot_unit",
     "savefig",
 ]
