@@ -66,7 +66,7 @@ def report_experiment(run: Experiment, out: Path) -> None:
 _LEGEND = (
     "Means over seeds, ± standard deviation. Simulations held out from training; the first 500 ms "
     "of each, and those with more than 24 spikes (unless all have), are left out. AUC: area under "
-    "the ROC curve of spikes in bins of 1 ms. Voltage explained: fraction of variance up to -55 mV; "
+    "the ROC curve of spikes in bins of 1 ms. Voltage explained: share of variance below -55 mV; "
     "re-aligned: after giving the prediction the mean and standard deviation of the truth. Spikes "
     "hit: at 0.2 % false positives. Last columns: AUC on input unlike that of training."
 )
