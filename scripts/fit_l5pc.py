@@ -170,11 +170,25 @@ class Problem:
             steps=STEPS, starts=STARTS, keep=0.3, key=seed,
             save_to=out / f"derivatives_{seed}", resume=True,
         )  # fmt: skip
-        cost = len(TRAINED) * (1 + SPACE.size) * sum(stage.losses.size for stage in stages)
-        for resistance, stage in zip(RESISTANCES, stages, strict=True):
+        for resistance, stage in zip(RESISTANCES, stages, strict=False):
             print(f"{resistance:g} MΩ: {np.sort(stage.best_losses)}", flush=True)
-        found = stages[-1]
-        return self.judge(found.params, found.loss, cost, time.perf_counter() - clock)
+        found, seconds = stages[-1], time.perf_counter() - clock
+        solved, whole = self.costs(stages)
+        return self.judge(found.params, found.loss, solved, whole, seconds)
+
+    def costs(self, stages: list[fitting.FitResult]) -> tuple[float, float]:
+        """Simulations until the best of an iteration fits the trained spikes, and all of them."""
+        first, spent = np.inf, 0.0
+        for stage in stages:
+            for losses, vectors in zip(stage.losses, stage.vectors, strict=True):
+                spent += len(TRAINED) * (1 + SPACE.size) * len(losses)
+                if first == np.inf and self.fits(SPACE.to_dict(vectors[np.nanargmin(losses)])):
+                    first = spent
+        return first, spent
+
+    def fits(self, params: dict[str, Any]) -> bool:
+        """Whether the trained spikes come within 2 ms."""
+        return mismatch(self.run(params, TRAINED), self.target) <= 2.0
 
     def without(self, method: str, seed: int, budget: float, out: Path) -> dict[str, Any]:
         """CMA-ES or a genetic algorithm, until the trained spikes fit or the budget is spent."""
@@ -191,24 +205,26 @@ class Problem:
             if not np.nanmin(losses) < least:
                 return False
             least = float(np.nanmin(losses))
-            found = SPACE.to_dict(vectors[np.nanargmin(losses)])
-            return mismatch(self.run(found, TRAINED), self.target) <= 2.0
+            return self.fits(SPACE.to_dict(vectors[np.nanargmin(losses)]))
 
         result = fitting.search(
             loss, SPACE, method=method, population=16, evaluations=int(budget / len(TRAINED)),
             starts=starts, key=seed, callback=solved, save_to=out / f"{method}_{seed}", resume=True,
         )  # fmt: skip
-        cost = len(TRAINED) * result.losses.size
-        return self.judge(result.params, result.loss, cost, time.perf_counter() - clock)
+        seconds, whole = time.perf_counter() - clock, len(TRAINED) * result.losses.size
+        solved = whole if self.fits(result.params) else np.inf
+        return self.judge(result.params, result.loss, solved, whole, seconds)
 
-    def judge(self, params: Any, loss: float, cost: float, seconds: float) -> dict[str, Any]:
-        """How good a neuron is."""
+    def judge(
+        self, params: Any, loss: float, solved: float, cost: float, seconds: float
+    ) -> dict[str, Any]:
+        """How good a neuron is, and after how many simulations the trained spikes fitted."""
         trained = mismatch(self.run(params, TRAINED), self.target)
         errors = [abs(float(params[name]) / value - 1) for name, value in HIDDEN.items()]
         return {
             "loss": float(loss),
-            "solved": trained <= 2.0,
-            "cost": round(cost),
+            "solved_after": solved,
+            "cost": cost,
             "trained_mismatch_ms": trained,
             "held_out_mismatch_ms": mismatch(self.run(params, HELD_OUT), self.held_out),
             "median_error": round(float(np.median(errors)), 4),
@@ -238,12 +254,21 @@ def draw(problem: Problem, rows: dict[str, list[dict]]) -> Any:
         for x, found in enumerate(rows.values()):
             for i, row in enumerate(found):
                 place = x + 0.12 * (i - (len(found) - 1) / 2)
-                mark = "o" if row["solved"] else "^"
-                fill = COLORS[1] if row["solved"] else "white"
-                ax.plot(place, row["cost"], mark, color=COLORS[1], markerfacecolor=fill)
+                solved = np.isfinite(row["solved_after"])
+                cost = row["solved_after"] if solved else row["cost"]
+                fill = COLORS[1] if solved else "white"
+                mark = "o" if solved else "^"
+                ax.plot(place, cost, mark, color=COLORS[1], markerfacecolor=fill)
+                error = row["held_out_mismatch_ms"]
+                text = f" {error:.1f} ms" if np.isfinite(error) else " other count"
+                ax.annotate(text, (place, cost), fontsize="x-small", rotation=90, ha="center",
+                            xytext=(0, 5), textcoords="offset points")  # fmt: skip
         ax.set_xticks(range(len(rows)), [METHODS[method] for method in rows])
-        ax.set(yscale="log", ylabel="cost (simulations)", xlim=(-0.5, len(rows) - 0.5))
-        ax.set_title("Filled: trained spikes within 2 ms\nopen: not within the budget", loc="left")
+        ax.set(yscale="log", ylabel="simulations until trained spikes fit to 2 ms")
+        ax.set(xlim=(-0.5, len(rows) - 0.5), ylim=(1e3, 1e5))
+        ax.set_title(
+            "Three seeds; with each, its largest error\nin held-out spike times", loc="left"
+        )
     return figure
 
 

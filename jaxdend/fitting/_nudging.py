@@ -55,7 +55,8 @@ def nudging(
     - `save_to`: a folder, with a folder of checkpoints for each stage; `resume=True` goes on there,
         bit for bit.
 
-    **Returns:** the result of every stage, the last one that of the free neuron.
+    **Returns:** the result of every stage, the last one that of the free neuron; fewer after Ctrl-C
+    or where `callback` returned `True`.
 
     **Raises:** `ValueError` for stages that do not make sense, and what `least_squares` raises.
     """
@@ -79,6 +80,8 @@ def nudging(
             save_to=None if save_to is None else Path(save_to) / f"{i}_{resistance:g}_MOhm",
         )  # fmt: skip
         results.append(result)
+        if result.interrupted:
+            break
     return results
 
 

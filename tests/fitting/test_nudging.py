@@ -63,6 +63,17 @@ def test_a_spiking_neuron_is_found_from_starts_that_plain_least_squares_leaves(o
     np.testing.assert_array_equal(again[-1].losses, found[-1].losses)
 
 
+@pytest.mark.slow
+def test_a_callback_ends_all_stages(objective):
+    stopped = nudging(
+        objective, SPACE, resistances=(1.0, np.inf), starts=2, callback=lambda *_: True,
+        progress=False,
+    )  # fmt: skip
+    assert len(stopped) == 1
+    assert stopped[0].interrupted
+    assert stopped[0].losses.shape == (1, 2)
+
+
 def test_bad_stages_are_refused(objective):
     with pytest.raises(ValueError, match="resistances > 0"):
         nudging(objective, SPACE, resistances=(1.0, 0.0), progress=False)
