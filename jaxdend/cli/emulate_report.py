@@ -18,8 +18,8 @@ Rows = list[dict[str, Any]]
 Table = tuple[list[str], list[list[str]]]
 
 SHOWN = 1500  # ms of a simulation in a figure
-NETWORK = {"unit": "one unit", "tcn": "TCN", "elm": "ELM"}
-COLUMNS = {  # of the table: heading -> column of the rows, format
+NETWORK = {"tcn": "TCN", "elm": "ELM"}
+COLUMNS = {  # of the table: heading -> column of the rows, format; on the screen the first two
     "AUC": ("auc", ".4f"),
     "voltage explained": ("v_explained", ".3f"),
     "re-aligned": ("v_explained_realigned", ".3f"),
@@ -32,8 +32,9 @@ OTHERS = {"clustered": "clustered", "synchronous": "synchronous", "sinusoidal": 
 
 def show_results(rows: Rows) -> None:
     """Print a line for each structure: the mean over its seeds, and the standard deviation."""
-    heading, lines = results_table(rows)
-    grid = Grid(*heading)
+    heading, lines = results_table(rows, brief=True)
+    kinds = "; AUC on input as in training, and unlike it" if len(heading) > 6 else ""
+    grid = Grid(*heading, title=f"held-out simulations{kinds}", title_justify="left")
     for line in lines:
         grid.add_row(*line)
     OUT.print(grid)
@@ -64,28 +65,29 @@ def report_experiment(run: Experiment, out: Path) -> None:
 
 
 _LEGEND = (
-    "Means over seeds, ± standard deviation. Simulations held out from training; the first 500 ms "
-    "of each, and those with more than 24 spikes (unless all have), are left out. AUC: area under "
-    "the ROC curve of spikes in bins of 1 ms. Voltage explained: share of variance below -55 mV; "
-    "re-aligned: after giving the prediction the mean and standard deviation of the truth. Spikes "
-    "hit: at 0.2 % false positives. Last columns: AUC on input unlike that of training."
+    "TCN: layers x channels; ELM: memory units. Means over seeds, ± standard deviation. "
+    "Simulations held out from training; the first 500 ms of each, and those with more than 24 "
+    "spikes (unless all have), are left out. AUC: area under the ROC curve of spikes in bins of "
+    "1 ms. Voltage explained: share of variance, of voltage clipped at -55 mV; re-aligned: after "
+    "giving the prediction the mean and standard deviation of the truth. Spikes hit: at 0.2 % "
+    "false positives. Last columns: AUC on input unlike that of training."
 )
 
 
-def results_table(rows: Rows) -> Table:
-    """Heading and lines."""
+def results_table(rows: Rows, brief: bool = False) -> Table:
+    """Heading and lines; `brief` leaves out what a screen has no room for."""
+    columns = dict(list(COLUMNS.items())[:2]) if brief else COLUMNS
     others = [kind for kind in OTHERS if any(f"auc_{kind}" in row for row in rows)]
-    heading = ["network", "receptors", "size", "seeds", "parameters", *COLUMNS]
-    heading += [f"AUC {OTHERS[kind]}" for kind in others] + ["training s"]
+    heading = ["network", "receptors", "seeds", "parameters", *columns]
+    heading += [OTHERS[kind] if brief else f"AUC {OTHERS[kind]}" for kind in others]
+    heading += [] if brief else ["training s"]
     lines = []
     for some in _structures(rows):
         first = some[0]
-        size = f"{first['size']} x {first['channels']}" if first["channels"] else first["size"]
-        line = [NETWORK[first["network"]], first["receptors"], str(size), str(len(some))]
-        line += [f"{first['parameters']:,}"]
-        line += [_mean(some, column, form) for column, form in COLUMNS.values()]
-        line += [_mean(some, f"auc_{kind}", ".4f") for kind in others]
-        lines.append([*line, _mean(some, "seconds", ".0f")])
+        line = [_structure(first), first["receptors"], str(len(some)), f"{first['parameters']:,}"]
+        line += [_mean(some, column, form) for column, form in columns.values()]
+        line += [_mean(some, f"auc_{kind}", ".4f", spread=not brief) for kind in others]
+        lines.append([*line, *([] if brief else [_mean(some, "seconds", ".0f")])])
     return heading, lines
 
 
@@ -139,7 +141,7 @@ def _elm_findings(rows: Rows) -> list[str]:
     found = []
     for some in _structures([row for row in rows if row["network"] == "tcn"]):
         wanted, first = _values(some, "auc"), some[0]
-        what = f"TCN of {first['size']} x {first['channels']}, {first['parameters']:,} parameters"
+        what = f"{_structure(first)}, {first['parameters']:,} parameters"
         if not wanted.size:
             continue
         good = [
@@ -235,6 +237,14 @@ def _plan(run: Experiment, row: dict[str, Any]) -> Plan:
     return next(plan for plan in run.plans if plan.name == row["name"])
 
 
+def _structure(row: dict[str, Any]) -> str:
+    """Its name: layers and channels of a TCN, memory units of an ELM neuron."""
+    if row["network"] == "unit":
+        return "one unit"
+    width = f" x {row['channels']}" if row["channels"] else ""
+    return f"{NETWORK[row['network']]} {row['size']}{width}"
+
+
 def _structures(rows: Rows) -> list[Rows]:
     """The networks of every structure."""
     groups: dict[tuple[Any, ...], Rows] = {}
@@ -249,12 +259,14 @@ def _values(rows: Rows, column: str) -> np.ndarray:
     return values[np.isfinite(values)]
 
 
-def _mean(rows: Rows, column: str, form: str) -> str:
+def _mean(rows: Rows, column: str, form: str, spread: bool = True) -> str:
     values = _values(rows, column)
     if not values.size:
         return "–"
-    spread = f" ± {values.std(ddof=1):{form.lstrip('+')}}" if values.size > 1 else ""
-    return f"{values.mean():{form}}{spread}"
+    mean = f"{values.mean():{form}}"
+    if values.size == 1 or not spread:
+        return mean
+    return f"{mean} ± {values.std(ddof=1):{form.lstrip('+')}}"
 
 
 def _extent(run: Experiment, rows: Rows) -> str:

@@ -62,9 +62,15 @@ def plot_depth(rows: Rows) -> Figure:
 def plot_generalisation(rows: Rows) -> Figure:
     """AUC on input as in training and on input unlike it, against the network's size.
 
-    A panel for each receptor kind, a line for each kind of input.
+    A panel for each receptor kind, a line for each kind of input; of networks of one size only, a
+    line for each kind of input.
+
+    **Raises:** `ValueError` without rows.
     """
-    rows = [row for row in rows if row["network"] == _first_network(rows)]
+    first = _first_network(rows)
+    rows = [row for row in rows if row["network"] == first]
+    if len({row["size"] for row in rows}) == 1:
+        return _one_size(rows)
     groups = list(_groups(rows, "receptors"))
     with styled():
         figure, axes = plt.subplots(
@@ -72,17 +78,22 @@ def plot_generalisation(rows: Rows) -> Figure:
             layout="constrained",
         )  # fmt: skip
         for ax, (receptors, some) in zip(axes[0], groups, strict=True):
-            for kind, (name, color) in INPUTS.items():
-                column = "auc" if kind == "default" else f"auc_{kind}"
-                if any(np.isfinite(row.get(column, np.nan)) for row in some):
-                    _mean_line(ax, some, "size", column, color, name)
+            for kind, (name, color) in _inputs(some).items():
+                _mean_line(ax, some, "size", _column(kind), color, name)
             _whole_ticks(ax, some)
             ax.set_xlabel(_SIZE[some[0]["network"]])
             if receptors in RECEPTORS:
                 ax.set_title(RECEPTORS[receptors][0], loc="left")
         axes[0, 0].set_ylabel(AUC)
-        handles, names = axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, names, title="input", loc="outside right center")
+        named = {
+            name: handle
+            for ax in axes[0]
+            for handle, name in zip(*ax.get_legend_handles_labels(), strict=True)
+        }
+        shown = [name for name, _ in INPUTS.values() if name in named]
+        figure.legend(
+            [named[name] for name in shown], shown, title="input", loc="outside right center"
+        )
         figure.suptitle(_seeds(rows), fontsize="medium")
     return figure
 
@@ -209,8 +220,8 @@ def plot_prediction(
         figure, (top, bottom) = plt.subplots(
             2, 1, figsize=(8.2, 4.2), sharex=True, height_ratios=[2, 1], layout="constrained"
         )
-        top.plot(t, np.minimum(v, CLIP), color=INK, linewidth=1.1, label="simulation")
-        top.plot(t, predicted, color=COLORS[1], linewidth=1.1, label="network")
+        top.plot(t, np.minimum(v, CLIP), color=INK, linewidth=1.8, label="simulation")
+        top.plot(t, predicted, color=COLORS[1], linewidth=1.0, label="network")
         top.plot(t[fired], np.full(len(fired), CLIP + 1.2), "|", color=INK, markersize=9,
                  markeredgewidth=1.4, label="spikes")  # fmt: skip
         top.set_ylabel("soma (mV), up to -55")
@@ -273,6 +284,43 @@ def _places(ax: Axes, places: Places, f: int, side: np.ndarray, limit: float) ->
     ends = np.flatnonzero(places.region[side][1:] != places.region[side][:-1]) + 1
     ax.hlines(ends, edges[0], edges[-1], color="white", linewidth=1.2)
     return drawn
+
+
+def _one_size(rows: Rows) -> Figure:
+    """AUC by the kind of input, a colour for each receptor kind."""
+    kinds = _inputs(rows)
+    with styled():
+        figure, ax = plt.subplots(figsize=(5.4, 1.1 + 0.4 * len(kinds)), layout="constrained")
+        for receptors, some in _groups(rows, "receptors"):
+            name, color = RECEPTORS.get(receptors, (receptors, INK))
+            for place, kind in enumerate(kinds):
+                values = np.array([row.get(_column(kind), np.nan) for row in some])
+                values = values[np.isfinite(values)]
+                if values.size:
+                    spread = values.std(ddof=1) if values.size > 1 else 0.0
+                    ax.errorbar(values.mean(), -place, xerr=spread, color=color, marker="o",
+                                markersize=5, capsize=2.5, label="" if place else name)  # fmt: skip
+        ax.set_yticks(-np.arange(len(kinds)), [name for name, _ in kinds.values()])
+        ax.grid(axis="y", color=MUTED, linewidth=0.5)
+        ax.set_ylim(0.5 - len(kinds), 0.5)
+        ax.set_xlabel(AUC)
+        if len(list(_groups(rows, "receptors"))) > 1:
+            ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        figure.suptitle(_seeds(rows), fontsize="medium")
+    return figure
+
+
+def _inputs(rows: Rows) -> dict[str, tuple[str, str]]:
+    """The kinds of input that any of the rows has been tested on."""
+    return {
+        kind: look
+        for kind, look in INPUTS.items()
+        if any(np.isfinite(row.get(_column(kind), np.nan)) for row in rows)
+    }
+
+
+def _column(kind: str) -> str:
+    return "auc" if kind == "default" else f"auc_{kind}"
 
 
 def _of(rows: Rows, network: str) -> Rows:

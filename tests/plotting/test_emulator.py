@@ -60,11 +60,28 @@ def test_networks_without_a_number_are_left_out(depth):
 
 
 def test_generalisation_has_a_line_for_each_kind_that_was_measured(depth):
+    for entry in depth:
+        if entry["receptors"] == "passive":
+            entry["auc_sinusoidal"] = 0.9
     figure = plot_generalisation(depth)
     nmda, passive = figure.axes
     assert list(means(nmda)) == ["as in training", "clustered"]
     np.testing.assert_allclose(means(nmda)["clustered"], [[1, 0.9], [3, 0.9]])
+    (legend,) = figure.legends
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names == ["as in training", "clustered", "sinusoidal"]
     assert passive.get_title("left") == "passive"
+
+
+def test_generalisation_of_one_size_is_by_input(depth):
+    figure = plot_generalisation([entry for entry in depth if entry["size"] == 1])
+    (ax,) = figure.axes
+    labels = [tick.get_text() for tick in ax.get_yticklabels()]
+    assert labels == ["as in training", "clustered"]
+    at = [bars.lines[0].get_xydata()[0] for bars in ax.containers]
+    np.testing.assert_allclose(at, [[0.911, 0], [0.9, -1], [0.961, 0], [0.95, -1]])
+    with pytest.raises(ValueError, match="no rows"):
+        plot_generalisation([])
 
 
 def test_memory_and_parameters():
