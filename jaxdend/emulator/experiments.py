@@ -127,7 +127,7 @@ class Plan:
     def schedule(self, batch: int) -> Schedule:
         """How it is trained, in thousands of steps."""
         if self.network == "elm":
-            return replace(ELM_PUBLISHED, rates=(5e-3,), batch=batch)
+            return replace(ELM_PUBLISHED, rates=(1e-2,), batch=batch)
         if self.network == "unit":  # more weight on spikes shortens the excitatory filter
             one = {"weights": QUICK.weights[:1], "begins": (0.0,)}
             return replace(QUICK, rates=(3e-2,), batch=batch, **one)
