@@ -58,20 +58,20 @@ class Scale:
 # "smoke" takes seconds of work after compilation: it shows that everything runs, and nothing else.
 SCALES: dict[str, dict[str, Scale]] = {
     "integrate_and_fire": {
-        "smoke": Scale(10, 2.0, 2, (1,), 1, 20, span=80, kinds=SOME),
+        "smoke": Scale(40, 2.0, 8, (1,), 1, 20, span=80, kinds=SOME),
         "10min": Scale(170, 6.0, 20, (1,), 3, 1500, span=80),
         "1h": Scale(600, 6.0, 60, (1,), 3, 4000, span=80),
         "gpu": Scale(1200, 6.0, 200, (1,), 3, 8000, span=80),
     },
     "depth": {
-        "smoke": Scale(10, 2.0, 2, (1, 2), 1, 4, channels=(4,), span=40, kinds=SOME),
+        "smoke": Scale(20, 2.0, 4, (1, 2), 1, 4, channels=(4,), span=40, kinds=SOME),
         "10min": Scale(100, 6.0, 12, (1, 3, 7), 1, 600, kinds=SOME),
         "1h": Scale(400, 6.0, 40, (1, 2, 3, 5, 7), 3, 1000),
         "gpu": Scale(2000, 6.0, 200, ALL_LAYERS, 3, 20_000, channels=(128,), span=153),
     },
     "elm": {
         "smoke": Scale(
-            10, 2.0, 2, (1, 2), 1, 4, channels=(4,), layers=(1,), span=40, kinds=SOME
+            20, 2.0, 4, (1, 2), 1, 4, channels=(4,), layers=(1,), span=40, kinds=SOME
         ),
         "10min": Scale(
             200, 6.0, 12, (1, 2, 5, 15), 1, 2000, channels=(8, 32), layers=(3,), kinds=SOME

@@ -19,7 +19,9 @@ pytest.importorskip("zarr")
 def quick(name="depth", **changes):
     """An experiment on the integrate-and-fire neuron, with two kinds of input."""
     full = experiment(name, "smoke")
-    scale = replace(full.scale, kinds=("default", "no_inhibition"), others=10, steps=6)
+    scale = replace(
+        full.scale, kinds=("default", "no_inhibition"), simulations=40, others=10, steps=6
+    )
     plans = tuple(replace(plan, receptors="none") for plan in full.plans[:2])
     changes = {"scale": scale, "plans": plans} | changes
     return replace(full, setup="integrate_and_fire", receptors=("none",), **changes)
@@ -66,7 +68,7 @@ def test_rows(done):
     assert rows[0]["parameters"] == 40 * 100 * 4 + 2 * 4 + 5 * 2
     assert len(said) == 2 + 2 + 2
     about = json.loads((out / "depth" / "metrics.json").read_text(encoding="utf-8"))
-    assert about["data"]["none"]["default"]["simulations"] == 2
+    assert about["data"]["none"]["default"]["simulations"] == 8
 
 
 def test_nothing_is_done_twice(done, monkeypatch):
