@@ -8,16 +8,24 @@ voltage and its spikes; how deep it must be says how much the dendrites compute.
 - `networks`: causal convolutions (`TCN`), one unit (`UnitNet`), the `ELM` neuron.
 - `training`: `train`, which goes on where it stopped; `evaluate`; schedules.
 - `interpretation`: what the first layer looks for, laid over time and the tree.
+- `experiments`: the published ones, scaled to a budget of time.
 - `Emulator`: a trained network in place of the cell; `speed` measures what that saves.
 
 Everywhere, inputs are `(..., bins, k)` of 0 and 1 in bins of 1 ms, excitatory synapses first;
 voltages `(..., bins)` mV; spikes `(..., bins)` of 0 and 1; dendrites `(..., bins, d)` mV.
 """
 
-from jaxdend.emulator import (
-    data as data,
-    interpretation as interpretation,
-    networks as networks,
-    training as training,
-)
-from jaxdend.emulator._emulator import Emulator as Emulator, Speed as Speed, speed as speed
+import importlib
+from typing import Any
+
+_MODULES = ("data", "experiments", "interpretation", "networks", "training")
+_NAMES = ("Emulator", "Speed", "speed")
+
+
+def __getattr__(name: str) -> Any:
+    """Modules and names, imported when they are first used: figures need networks but no sweeps."""
+    if name in _MODULES:
+        return importlib.import_module(f"jaxdend.emulator.{name}")
+    if name in _NAMES:
+        return getattr(importlib.import_module("jaxdend.emulator._emulator"), name)
+    raise AttributeError(f"module 'jaxdend.emulator' has no attribute {name!r}")
