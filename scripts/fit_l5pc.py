@@ -175,18 +175,19 @@ class Problem:
         )  # fmt: skip
         for stage in stages:
             print(f"tied to the recording: {np.sort(stage.best_losses)}", flush=True)
-        found, seconds = stages[-1], time.perf_counter() - clock
-        solved, whole = self.costs(stages)
-        return self.judge(found.params, found.loss, solved, whole, seconds)
+        seconds = time.perf_counter() - clock
+        return self.judge(stages[-1], seconds, *self.costs(stages, 1 + SPACE.size))
 
-    def costs(self, stages: list[fitting.FitResult]) -> tuple[float, float]:
-        """Simulations until the best of an iteration fits the trained spikes, and all of them."""
-        first, spent = np.inf, 0.0
-        for stage in stages:
-            for losses, vectors in zip(stage.losses, stage.vectors, strict=True):
-                spent += len(TRAINED) * (1 + SPACE.size) * len(losses)
-                if first == np.inf and self.fits(SPACE.to_dict(vectors[np.nanargmin(losses)])):
-                    first = spent
+    def costs(self, results: list[fitting.FitResult], each: int) -> tuple[float, float]:
+        """Simulations until the best so far fits the trained spikes, and all of them."""
+        first, spent, least = np.inf, 0.0, np.inf
+        for result in results:
+            for losses, vectors in zip(result.losses, result.vectors, strict=True):
+                spent += len(TRAINED) * each * len(losses)
+                if first == np.inf and np.nanmin(losses) < least:
+                    least = np.nanmin(losses)
+                    best = SPACE.to_dict(vectors[np.nanargmin(losses)])
+                    first = spent if self.fits(best) else np.inf
         return first, spent
 
     def fits(self, params: dict[str, Any]) -> bool:
@@ -210,22 +211,24 @@ class Problem:
             least = float(np.nanmin(losses))
             return self.fits(SPACE.to_dict(vectors[np.nanargmin(losses)]))
 
-        result = fitting.search(
-            loss, SPACE, method=method, population=16, evaluations=int(budget / len(TRAINED)),
-            starts=starts, key=seed, callback=solved, save_to=out / f"{method}_{seed}", resume=True,
-        )  # fmt: skip
-        seconds, whole = time.perf_counter() - clock, len(TRAINED) * result.losses.size
-        solved = whole if self.fits(result.params) else np.inf
-        return self.judge(result.params, result.loss, solved, whole, seconds)
+        folder = out / f"{method}_{seed}"
+        result = fitting.FitResult.load(folder) if fitting.is_saved(folder) else None
+        if result is None or not self.fits(result.params):
+            result = fitting.search(
+                loss, SPACE, method=method, population=16, evaluations=int(budget / len(TRAINED)),
+                starts=starts, key=seed, callback=solved, save_to=folder, resume=True,
+            )  # fmt: skip
+        return self.judge(result, time.perf_counter() - clock, *self.costs([result], 1))
 
     def judge(
-        self, params: Any, loss: float, solved: float, cost: float, seconds: float
+        self, result: fitting.FitResult, seconds: float, solved: float, cost: float
     ) -> dict[str, Any]:
         """How good a neuron is, and after how many simulations the trained spikes fitted."""
+        params = result.params
         trained = mismatch(self.run(params, TRAINED), self.target)
         errors = [abs(float(params[name]) / value - 1) for name, value in HIDDEN.items()]
         return {
-            "loss": float(loss),
+            "loss": float(result.loss),
             "solved_after": solved,
             "cost": cost,
             "trained_mismatch_ms": trained,
