@@ -243,7 +243,7 @@ def draw(problem: Problem, rows: dict[str, list[dict]]) -> Any:
     """The held-out voltages of the best fit, and what each fit cost."""
     best = min(rows["derivatives"], key=lambda row: row["loss"])
     with context():
-        figure = plt.figure(figsize=(8.2, 4.4), layout="constrained")
+        figure = plt.figure(figsize=(9.2, 4.4), layout="constrained")
         left, right = figure.subfigures(1, 2, width_ratios=(1.4, 1.0))
         axes = left.subplots(len(HELD_OUT), 1, sharex=True, sharey=True)
         ts = DT * np.arange(problem.target.shape[1])
@@ -270,10 +270,10 @@ def draw(problem: Problem, rows: dict[str, list[dict]]) -> Any:
                 ax.annotate(text, (place, cost), fontsize="x-small", rotation=90, ha="center",
                             xytext=(0, 5), textcoords="offset points")  # fmt: skip
         ax.set_xticks(range(len(rows)), [METHODS[method] for method in rows])
-        ax.set(yscale="log", ylabel="simulations until trained spikes fit to 2 ms")
+        ax.set(yscale="log", ylabel="simulations until the trained spikes fit")
         ax.set(xlim=(-0.5, len(rows) - 0.5), ylim=(1e3, 1e5))
         ax.set_title(
-            "Three seeds; with each, its largest error\nin held-out spike times", loc="left"
+            "Largest error of held-out spike times\nopen: not within the budget", loc="left"
         )
     return figure
 
