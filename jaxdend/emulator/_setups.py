@@ -7,7 +7,7 @@ ones, whose rates are uncertain by a factor of about 1.5):
 
 | setup | nmda | ampa | passive | seconds |
 | --- | --- | --- | --- | --- |
-| integrate_and_fire | 3.0 Hz, 7.0 mV | | | 0.004 |
+| integrate_and_fire | 1.1 Hz, 6.1 mV | | | 0.004 |
 | reduced | 2.8 Hz, 3.6 mV | 3.0 Hz, 3.7 mV | 3.5 Hz, 4.3 mV | 0.13, 0.16, 0.08 |
 | l5pc | 2.3 Hz, 3.5 mV | 3.4 Hz, 3.2 mV | 3.3 Hz, 3.5 mV | 0.5, 0.7, 0.15 |
 | hay | 1.7 Hz, 3.1 mV | 1.7 Hz, 2.9 mV | 1.3 Hz, 3.1 mV | 1.8, 2.3, 1.0 |
@@ -201,7 +201,7 @@ def spikes_of(v: Array) -> Array:
 
 
 def integrate_and_fire(receptors: str = "none", **changes: Any) -> IntegrateAndFire:
-    """80 excitatory and 20 inhibitory inputs on one point, 1.0 Hz; `changes` to the fields."""
+    """80 excitatory and 20 inhibitory inputs on one point, 1.1 Hz; `changes` to the fields."""
     del receptors
     every = np.arange(100)
     sampling = Sampling(0 * every, np.full(100, 10.0), every % 20, exc=80, per=850.0)

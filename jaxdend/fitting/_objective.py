@@ -237,6 +237,12 @@ class Objective(eqx.Module):
                     f"protocols {', '.join(group.names)}: site {group.farthest} is outside "
                     f"0..{cell.n - 1} of the cell; find sites with cell.locate(...)"
                 )
+            used = group.run.used
+            if rs is not None and is_concrete(used) and not np.asarray(used).any(axis=(1, 2)).all():
+                raise ValueError(
+                    f"protocols {', '.join(group.names)}: a clamp needs a recording to tie the "
+                    "neuron to; leave protocols without one out, or pass no rs"
+                )
         start = self._start(cell)
         common = {"dt": self.dt, "solver": self.solver, "throw": False, **self.options}
         out = []

@@ -6,7 +6,15 @@ import pytest
 
 import jaxdend as jd
 from jaxdend.channels import HH
-from jaxdend.fitting import Objective, Parameter, ParameterSpace, Protocol, least_squares, nudging
+from jaxdend.fitting import (
+    FeatureTerm,
+    Objective,
+    Parameter,
+    ParameterSpace,
+    Protocol,
+    least_squares,
+    nudging,
+)
 
 SPACE = ParameterSpace({"gna": Parameter(0.02, 0.7), "gk": Parameter(0.006, 0.2),
                         "gl": Parameter(5e-5, 2e-3)})  # fmt: skip
@@ -72,6 +80,13 @@ def test_a_callback_ends_all_stages(objective):
     assert len(stopped) == 1
     assert stopped[0].interrupted
     assert stopped[0].losses.shape == (1, 2)
+
+
+def test_a_protocol_without_a_recording_cannot_be_tied():
+    term = FeatureTerm({"spike_count": (2.0, 1.0)}, stim_start=2.0, stim_end=40.0)
+    bare = Protocol("paper", jd.Step(0, 2.0, 40.0, 0.1), np.arange(0, 40, DT), None, 0, terms=term)
+    with pytest.raises(ValueError, match="paper: a clamp needs a recording"):
+        Objective(soma, bare, dt=DT)(TRUE, rs=3.0)
 
 
 def test_bad_stages_are_refused(objective):
