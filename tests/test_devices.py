@@ -89,8 +89,10 @@ def test_the_choice_of_the_user_holds():
 
 
 def test_programs_are_kept_on_disk(tmp_path):
+    # this small program compiles in less than the tenth of a second from which one is kept
     code = (
-        "import jaxdend as jd; print(jd.cache_programs()); "
+        "import jax, jaxdend as jd; print(jd.cache_programs()); "
+        "jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0); "
         "c = jd.Cell(jd.single_compartment(), max_length=50.0).insert(jd.channels.HH()); "
         "jd.simulate(c, t1=1.0)"
     )
