@@ -104,6 +104,10 @@ class AbstractNetwork(eqx.Module):
         """The network for use, of the same predictions up to rounding."""
         return self
 
+    def quick(self) -> "AbstractNetwork":
+        """The network for long inputs, of the same predictions up to rounding; not to be saved."""
+        return self
+
     def __call__(self, x: ArrayLike) -> Prediction:
         """The prediction for one simulation, `x (bins, k)`.
 

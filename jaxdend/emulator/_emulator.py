@@ -37,12 +37,14 @@ class Emulator:
     threshold: float = 0.5  # probability above which a bin has a spike
     # of the training data, as JSON has it: setup, names, sites, regions and distances of the inputs
     meta: dict[str, Any] = field(default_factory=dict)
+    long: AbstractNetwork = field(init=False, repr=False)  # `net` for long inputs
 
     def __post_init__(self) -> None:
         """Fold the network."""
         if not 0 <= self.threshold <= 1:
             raise ValueError(f"the threshold is a probability, not {self.threshold}")
         object.__setattr__(self, "net", self.net.fold())
+        object.__setattr__(self, "long", self.net.quick())
 
     @classmethod
     def of(cls, net: AbstractNetwork, data: Any, **options: Any) -> "Emulator":
@@ -76,7 +78,7 @@ class Emulator:
             raise ValueError(f"there is nothing to predict in an input of shape {x.shape}")
         if x.dtype.kind == "f" and np.isnan(x).any():
             raise ValueError("the input has NaN; every entry is 0 or 1")
-        found = predict(self.net, x.reshape(-1, *x.shape[-2:]), batch)
+        found = predict(self.long, x.reshape(-1, *x.shape[-2:]), batch)
         return jax.tree.map(lambda y: y.reshape(*x.shape[:-2], *y.shape[1:]), found)
 
     def spikes(self, x: ArrayLike, batch: int = BATCH) -> np.ndarray:
@@ -191,7 +193,7 @@ def speed(
     total = n * bins * emulator.bin / 1000
 
     def twin(x: Array) -> Prediction:
-        return run(emulator.net, x, emulator.start(n))[0]
+        return run(emulator.long, x, emulator.start(n))[0]
 
     taken = _fastest(twin, x, repeats) / total
     if isinstance(against, int | float):
