@@ -38,7 +38,7 @@ def test_it_is_the_direct_sum(taps, bins, one):
 
 
 def test_its_gradient_is_the_direct_one():
-    direct, x = conv(24, 4, 3), bits(2, 60, 4)
+    direct, x = conv(64, 32, 3), bits(2, 60, 32)
 
     def loss(weight, by_spectrum):
         c = Conv(weight, direct.bias)
@@ -46,13 +46,13 @@ def test_its_gradient_is_the_direct_one():
         return jnp.sum(jnp.sin(y))
 
     a, b = (jax.grad(loss)(direct.weight, way) for way in (False, True))
-    np.testing.assert_allclose(a, b, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(a, b, rtol=0, atol=1e-11)
     program = str(jax.make_jaxpr(direct.whole)(x))
     assert ("fft" in program) == (jax.default_backend() == "cpu")
 
 
-@pytest.mark.parametrize("shape", [(12, 4, 3), (24, 256, 64)])
-def test_short_filters_and_large_layers_are_trained_directly(shape):
+@pytest.mark.parametrize("shape", [(12, 64, 3), (24, 256, 64)])
+def test_few_taps_of_few_inputs_and_large_layers_are_trained_directly(shape):
     program = str(jax.make_jaxpr(conv(*shape).whole)(bits(1, 30, shape[1])))
     assert "fft" not in program
 
@@ -69,10 +69,10 @@ def test_in_single_precision_it_rounds_and_no_more():
 
 
 def test_an_emulator_runs_long_input_by_it_and_streams_without():
-    net = TCN(5, channels=4, kernels=(20, 3), dendrites=2, key=1)
-    _, net = eqx.filter_jit(lambda net, x: net.learn(x))(net, bits(4, 100, 5))
+    net = TCN(50, channels=4, kernels=(42, 3), dendrites=2, key=1)
+    _, net = eqx.filter_jit(lambda net, x: net.learn(x))(net, bits(4, 100, 50))
     twin = Emulator(net)
-    x = np.asarray(bits(3, 300, 5, seed=4))
+    x = np.asarray(bits(3, 300, 50, seed=4))
     if jax.default_backend() == "cpu":
         assert [type(c) for c in twin.long.convs] == [SpectralConv, Conv]
     found, wanted = twin(x), predict(net, x)
