@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdend.files import write_whole
+
 _T = TypeVar("_T")
 _FORMAT = "jaxdend-checkpoints-1"
 _HEADER = "header.json"
@@ -65,7 +67,7 @@ class Checkpoints:
         self.header = json.loads(json.dumps(dict(header)))
         self.folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"format": _FORMAT, "header": self.header}, indent=1)
-        write_whole(self.folder / _HEADER, text.encode())
+        write_whole(self.folder / _HEADER, text)
 
     @property
     def steps(self) -> list[int]:
@@ -99,7 +101,7 @@ class Checkpoints:
                 self._drop(path)
             with _checkpointer() as (checkpointer, args):
                 checkpointer.save(path, args=args.StandardSave(arrays))
-            write_whole(path / _SUMS, json.dumps(_file_sums(path)).encode())
+            write_whole(path / _SUMS, json.dumps(_file_sums(path)))
             steps = self.steps
             kept = [s for s in steps if s <= step][-self._keep :]
             for other in set(steps) - set(kept):
@@ -207,16 +209,6 @@ def read_header(folder: str | os.PathLike[str]) -> dict[str, Any]:
         return dict(content["header"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{folder} is not a folder of checkpoints: {error}") from error
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a small file so that it is there whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
 
 
 def _file_sums(path: Path) -> dict[str, int]:

@@ -17,7 +17,17 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # A module imports only modules of its own or a lower layer. From layer 5 on, the modules of a layer
 # do not import one another; only `cli` and `demo` import the edges of layer 8.
 LAYERS = (
-    {"units", "_types", "rates", "densities", "_errors", "_subset", "devices", "checkpoints"},
+    {
+        "units",
+        "_types",
+        "rates",
+        "densities",
+        "_errors",
+        "_subset",
+        "devices",
+        "checkpoints",
+        "files",
+    },
     {"morphology"},
     {"cable", "mechanisms", "channels"},
     {"cell", "regions", "stack", "stimuli", "synapses"},

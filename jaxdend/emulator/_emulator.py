@@ -19,6 +19,7 @@ from jaxdend.emulator._base import AbstractNetwork, Prediction, check_input, des
 from jaxdend.emulator._build import build
 from jaxdend.emulator._predict import BATCH, predict
 from jaxdend.emulator.training import evaluate
+from jaxdend.files import write_npz
 
 _FORMAT = "jaxdend-emulator-1"
 _BROKEN = (EOFError, OSError, KeyError, TypeError, AttributeError, zipfile.BadZipFile)
@@ -103,21 +104,11 @@ class Emulator:
 
         **Returns:** the path written (`.npz` is appended where it is missing).
         """
-        path = Path(path)
-        path = path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
         leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(self.net)]
         about = {"network": dict(describe(self.net)), "leaves": len(leaves)}
         about |= {"threshold": self.threshold, "meta": self.meta}
-        header = json.dumps({"format": _FORMAT} | about)
-        arrays: dict[str, Any] = {f"leaf_{i}": leaf for i, leaf in enumerate(leaves)}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + ".part")
-        with part.open("wb") as file:
-            np.savez_compressed(file, header=np.array(header), **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-        return path
+        arrays = {f"leaf_{i}": leaf for i, leaf in enumerate(leaves)}
+        return write_npz(path, {"format": _FORMAT} | about, arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Emulator":

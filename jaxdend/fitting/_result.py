@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from jaxtyping import ArrayLike
 
+from jaxdend.files import write_npz
 from jaxdend.fitting._saving import Part, RunFolder, describe_space, read_space
 from jaxdend.fitting._space import Parameter, ParameterSpace
 
@@ -134,19 +135,11 @@ class FitResult:
 
         **Returns:** the path written (`.npz` is appended where it is missing).
         """
-        path = Path(path)
-        path = path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
         space = describe_space(self.space)
-        header = json.dumps({"format": _FORMAT, "space": space, "state": len(self.state)})
+        header = {"format": _FORMAT, "space": space, "state": len(self.state)}
         arrays: dict[str, Any] = {name: np.asarray(getattr(self, name)) for name in _ARRAYS}
         arrays |= {f"state_{i}": leaf for i, leaf in enumerate(self.state)}
-        part = path.with_name(path.name + ".part")
-        with part.open("wb") as file:
-            np.savez_compressed(file, header=np.array(header), **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-        return path
+        return write_npz(path, header, arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "FitResult":

@@ -16,6 +16,7 @@ from jaxdend import channels as library
 from jaxdend._subset import HostData, Mask, Subset, is_concrete
 from jaxdend.cable.tree import TracedTree, Tree
 from jaxdend.cell import Cell, Inserted
+from jaxdend.files import write_npz
 from jaxdend.mechanisms.base import AbstractMechanism
 from jaxdend.morphology import Morphology
 
@@ -35,8 +36,6 @@ def save_cell(cell: Cell, path: str | os.PathLike[str]) -> Path:
     **Raises:** `ValueError` for a stack of cells, traced values, or a mechanism with a field that
     is not an array, number or text, or a tuple or dict of them.
     """
-    path = Path(path)
-    path = path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
     refuse_stack(cell, "save_cell")
     arrays: dict[str, np.ndarray] = {}
     tree = {
@@ -47,12 +46,7 @@ def save_cell(cell: Cell, path: str | os.PathLike[str]) -> Path:
         "inserted": [_inserted(x, f"inserted.{i}", arrays) for i, x in enumerate(cell.inserted)],
     }
     header = {"format": _FORMAT, "x64": bool(jax.config.jax_enable_x64), "cell": tree}  # pyright: ignore
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        np.savez_compressed(file, header=np.array(json.dumps(header)), **arrays)  # pyright: ignore
-    part.replace(path)
-    return path
+    return write_npz(path, header, arrays)
 
 
 def load_cell(path: str | os.PathLike[str], *, channels: Iterable[type] = ()) -> Cell:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import ArrayLike
 
 from jaxdend.cell import Cell
+from jaxdend.files import write_whole
 from jaxdend.io._neuron_inputs import Inputs, add_input
 from jaxdend.io._neuron_layout import Layout, by_compartment, by_section
 from jaxdend.io._neuron_membrane import Membrane, gather
@@ -89,7 +90,7 @@ def export_neuron(
     path.parent.mkdir(parents=True, exist_ok=True)
     if traces is not None:
         _write_reference(path, plan, sites, traces)
-    _write(path, "\n\n".join(blocks) + CODE)
+    write_whole(path, "\n\n".join(blocks) + CODE)
     return path
 
 
@@ -338,11 +339,4 @@ def _write_reference(path: Path, plan: Layout, sites: list[int], traces: Traces)
     names = [f"{plan.place[i][0]}({plan.place[i][1]:g})" for i in sites]
     table = np.column_stack([np.asarray(traces.ts), np.asarray(traces.v)])
     rows = [",".join(["t_ms", *names]), *(",".join(map(repr, row)) for row in table.tolist())]
-    _write(path.with_name(f"{path.stem}_reference.csv"), "\n".join(rows) + "\n")
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    write_whole(path.with_name(f"{path.stem}_reference.csv"), "\n".join(rows) + "\n")

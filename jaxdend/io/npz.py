@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdend.dynamics import State
+from jaxdend.files import write_npz
 from jaxdend.traces import Traces
 
 _FORMAT = "jaxdend-traces-1"
@@ -25,20 +26,12 @@ def save_traces(traces: Traces, path: str | os.PathLike[str]) -> Path:
 
     **Raises:** `ValueError` for recordings that are not arrays or dicts, lists and tuples of them.
     """
-    path = Path(path)
-    path = path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
     arrays: dict[str, np.ndarray] = {}
     tree = {
         name: _describe(getattr(traces, name), name, arrays)
         for name in ("ts", "v", "sites", "values", "final")
     }
-    header = json.dumps({"format": _FORMAT, "tree": tree})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        np.savez_compressed(file, header=np.array(header), **arrays)  # pyright: ignore
-    part.replace(path)
-    return path
+    return write_npz(path, {"format": _FORMAT, "tree": tree}, arrays)
 
 
 def load_traces(path: str | os.PathLike[str]) -> Traces:

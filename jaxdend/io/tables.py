@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import io
 import os
 from pathlib import Path
 from typing import Any, Literal
@@ -9,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from jaxdend.cell import Cell
+from jaxdend.files import write_whole
 from jaxdend.io.cells import refuse_stack
 
 By = Literal["compartment", "region"]
@@ -32,16 +34,11 @@ def cell_table(cell: Cell, by: By = "compartment") -> list[dict[str, Any]]:
 
 def write_table(cell: Cell, path: str | os.PathLike[str], by: By = "compartment") -> Path:
     """Write `cell_table` as comma-separated text, all digits, whole or not at all."""
-    path = Path(path)
-    rows = cell_table(cell, by)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    part.replace(path)
-    return path
+    rows, text = cell_table(cell, by), io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return write_whole(path, text.getvalue())
 
 
 def _parameters(cell: Cell) -> list[tuple[str, str, str, np.ndarray]]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxdend._errors import RecordingError
+from jaxdend.files import write_npz as write_arrays
 from jaxdend.recordings._recording import Recording
 from jaxdend.recordings._units import Units, declared
 
@@ -59,13 +60,11 @@ def write_npz(recordings: Sequence[Recording], path: Path) -> None:
         about = ("name", "labels", "current_labels", "meta")
         sweeps.append({field: getattr(r, field) for field in about})
     try:
-        header = json.dumps({"format": _FORMAT, "sweeps": sweeps})
+        write_arrays(path, {"format": _FORMAT, "sweeps": sweeps}, arrays)
     except TypeError as error:
         raise RecordingError(
             f"{path.name}: meta must be numbers, texts, lists and dicts: {error}"
         ) from error
-    with path.open("wb") as file:
-        np.savez_compressed(file, header=np.array(header), **arrays)  # pyright: ignore
 
 
 def _header(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, Any]:

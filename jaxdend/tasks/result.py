@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxdend.files import write_whole
 from jaxdend.fitting import FitResult
 from jaxdend.tasks.base import Params
 
@@ -71,9 +72,7 @@ class TaskResult:
         arrays = {f"best/{name}": value for name, value in self.params.items()}
         arrays |= {f"start/{name}": value for name, value in self.start_params.items()}
         np.savez(folder / "params.npz", configs=self.configs, **arrays)  # type: ignore[arg-type]
-        part = folder / "result.json.part"
-        part.write_text(json.dumps(self.summary | extra, indent=2) + "\n", encoding="utf-8")
-        part.replace(folder / "result.json")
+        write_whole(folder / "result.json", json.dumps(self.summary | extra, indent=2) + "\n")
         return folder
 
     @classmethod
