@@ -1,4 +1,4 @@
-"""Simulated time per wall time of data for emulators: jaxdend in a batch against NEURON.
+"""Simulated time per wall time: jaxdend in a batch, and networks in its place, against NEURON.
 
     python scripts/bench_emulator.py MORPHOLOGY --ms 200 --lanes 16 --rounds 2
 
@@ -7,6 +7,10 @@ NMDA) and an inhibitory synapse in each of its 639 dendritic compartments, drive
 `jaxdend.emulator.data`. Both take steps of backward Euler of 0.025 ms and both use all cores:
 NEURON one simulation in a process on each core, jaxdend a batch of simulations on each. They take
 turns. Before, the soma's voltage under the same input is compared. NEURON needs a C++ compiler.
+
+The networks are the published TCN (7 layers of 128 channels that see 153 ms) and an ELM neuron of
+15 units of memory, run by `Emulator` on four inputs of 6 s. They are not trained: that takes days
+of a GPU and changes nothing of the time.
 """
 
 import argparse
@@ -186,7 +190,7 @@ def main() -> None:
     import jax.numpy as jnp
 
     from jaxdend.devices import batch
-    from jaxdend.emulator import data
+    from jaxdend.emulator import Emulator, data, networks
 
     setup = data.SETUPS["hay"](options.morphology, dt=DT)
     assert isinstance(setup, data.Neuron)
@@ -195,30 +199,44 @@ def main() -> None:
     x = np.stack([data.sample_input(key, setup.sampling, options.ms) for key in keys])
     run = batch(setup.simulate)
     held = jnp.asarray(x)
+    long = np.stack([data.sample_input(key, setup.sampling, 6000) for key in keys[:4]])
+    tcn = Emulator(networks.TCN(setup.k, channels=128, depth=7, span=153))
+    elm = Emulator(networks.ELM(setup.k, memory=15, branches=45, excitatory=setup.sampling.exc))
     pool = multiprocessing.get_context("spawn").Pool(cores, begin, (compiled(), described(setup)))
     with pool:
         mine = jax.block_until_ready(run(held))
         theirs = pool.map(run_neuron, list(x[:cores]), 1)
         compare(np.asarray(mine["v"]), theirs)
+        tcn(long), elm(long)  # compiled
         seconds = interleaved(
             {
                 "neuron": lambda: clock(lambda: pool.map(run_neuron, list(x[:cores]), 1)),
                 "jaxdend": lambda: clock(lambda: jax.block_until_ready(run(held))),
+                "TCN": lambda: clock(lambda: tcn(long)),
+                "ELM": lambda: clock(lambda: elm(long)),
             },
             options.rounds,
             warm=0,
         )
     rates = {}
-    for name, count in (("neuron", cores), ("jaxdend", many)):
-        took, simulated = np.median(seconds[name]), count * options.ms / 1000
+    ms = {"neuron": (cores, options.ms), "jaxdend": (many, options.ms)}
+    for name in seconds:
+        count, length = ms.get(name, long.shape[:2])
+        took, simulated = np.median(seconds[name]), count * length / 1000
         rates[name] = [simulated / s for s in seconds[name]]
         print(
-            f"{name:8s} {count:4d} simulations of {options.ms} ms in {took:.2f} s: "
+            f"{name:8s} {count:4d} simulations of {length} ms in {took:.2f} s: "
             f"{simulated / took:.3f} simulated hours an hour"
         )
+    for name in ("jaxdend", "TCN", "ELM"):
+        one = [r / cores for r in rates["neuron"]]
+        print(
+            f"{name}: {ratio(rates[name], rates['neuron'])} NEURON on {cores} cores, "
+            f"{ratio(rates[name], one)} one process of it"
+        )
     print(
-        f"ratio {ratio(rates['jaxdend'], rates['neuron'])} on {cores} cores, {setup.cell.n} "
-        f"compartments, {setup.k} synapses, dt {DT} ms; load average {os.getloadavg()[0]:.1f}"
+        f"{setup.cell.n} compartments, {setup.k} synapses, dt {DT} ms; load average "
+        f"{os.getloadavg()[0]:.1f}"
     )
 
 

@@ -178,7 +178,7 @@ def evaluate(
     truth = np.minimum(np.asarray(data.v[:])[good, discard:].astype(np.float32), CLIP)
     if not np.isfinite(truth).all():
         raise ValueError("the voltage of the data has NaN: leave those simulations out, data.take")
-    found = predict(net.fold(), data.x, batch)
+    found = predict(net.quick(), data.x, batch)
     logit, v = np.asarray(found.spike)[good, discard:], np.asarray(found.v)[good, discard:]
     probability = 1 / (1 + np.exp(-logit.astype(float)))
     return _metrics.measure(probability, v, spikes, truth, int((~good).sum()))
