@@ -11,10 +11,17 @@ import numpy as np
 from jaxdend.emulator._base import AbstractNetwork
 from jaxdend.emulator._dataset import Dataset
 from jaxdend.emulator._emulator import Emulator
-from jaxdend.emulator.interpretation import templates, tuft_mass, tuft_share, unit_exponentials
+from jaxdend.emulator.interpretation import (
+    preferred_direction,
+    templates,
+    tuft_mass,
+    tuft_share,
+    unit_exponentials,
+)
 from jaxdend.emulator.networks import TCN, UnitNet
 from jaxdend.emulator.training import DISCARD, MAX_SPIKES, evaluate
 
+SELECTIVE = 0.2  # index of direction from which on a filter counts as selective
 SMOOTH = 9  # ms, over which templates are averaged before their mass is taken
 
 
@@ -34,7 +41,7 @@ def measured(net: AbstractNetwork, data: Dataset) -> dict[str, float]:
 
 
 def first_layer(twin: Emulator) -> dict[str, float]:
-    """Numbers of the first layer: exponentials of one unit, tuft mass of a TCN."""
+    """Numbers of the first layer: exponentials of one unit, tuft mass or direction of a TCN."""
     net, meta = twin.net, twin.meta
     if isinstance(net, UnitNet):
         exc, inh = unit_exponentials(net, int(meta["exc"]))
@@ -42,6 +49,14 @@ def first_layer(twin: Emulator) -> dict[str, float]:
             "tau_exc": exc.tau, "tau_inh": inh.tau,
             "amplitude_exc": exc.amplitude, "amplitude_inh": inh.amplitude,
         }  # fmt: skip
+    if isinstance(net, TCN) and "inward" in meta:
+        index = preferred_direction(net, meta["inward"])
+        index = index[np.isfinite(index)]
+        return {
+            "direction": float(index[np.abs(index).argmax()]),
+            "selective": int((np.abs(index) >= SELECTIVE).sum()),
+            "filters": len(index),
+        }
     if isinstance(net, TCN) and "tuft" in meta["region"]:
         mass = tuft_mass(templates(net), meta, smooth=SMOOTH)
         return {"tuft_mass": mass, "tuft_share": tuft_share(meta)}

@@ -25,18 +25,24 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxdend.cell import Cell
+from jaxdend.channels import Leak
 from jaxdend.emulator._sampling import Sampling
+from jaxdend.emulator._spikes import SAMPLES, crossings_of, spikes_of
 from jaxdend.models.hay import hay2011
 from jaxdend.models.ready import l5pc
-from jaxdend.morphology import Morphology, PyramidalShape, pyramidal, read_morphology
+from jaxdend.morphology import (
+    Morphology,
+    PyramidalShape,
+    ball_and_stick,
+    pyramidal,
+    read_morphology,
+)
 from jaxdend.simulate import simulate
 from jaxdend.solvers import BackwardEuler
 from jaxdend.synapses import AMPA, GABAA, NMDA, Binned
 
 Receptors = Literal["nmda", "ampa", "passive"]
 RECEPTORS: tuple[Receptors, ...] = get_args(Receptors)
-SAMPLES = 8  # of the voltage in 1 ms, where spikes are looked for
-PEAK = -25.0  # mV, above which a local maximum is a spike
 LIMIT = 500.0  # mV, beyond which a simulation has failed
 
 
@@ -115,7 +121,7 @@ class IntegrateAndFire(AbstractSetup):
 
 @dataclass(frozen=True)
 class Neuron(AbstractSetup):
-    """A cell with an excitatory and an inhibitory synapse at each of many places.
+    """A cell with excitatory and inhibitory synapses, by default both at each of many places.
 
     Synapses as published: AMPA 0.3 and 3 ms, NMDA 2 and 70 ms behind the block
     `1 / (1 + exp(-0.08 v) [Mg] / 3.57)`, both to 0 mV; GABA_A 0.2 and 8 ms to -80 mV.
@@ -127,7 +133,10 @@ class Neuron(AbstractSetup):
     as 0.0125 ms, 80, of which 74 lie within 2 ms of one there, and 0.025 ms 79; the soma's voltage
     is 0.012 and 0.003 mV away in the median, 1.0 and 0.4 mV root mean square.
 
-    **Raises:** `ValueError` for a `dt` that does not divide 1/8 ms, and negative conductances.
+    A cell that does not fire can have its dendritic spikes predicted instead: those of `crossing`.
+
+    **Raises:** `ValueError` for a `dt` that does not divide 1/8 ms, negative conductances, and a
+    `crossing` where no voltage is kept.
     """
 
     name: str
@@ -142,6 +151,9 @@ class Neuron(AbstractSetup):
     dendrites: np.ndarray  # (d,) int, compartments whose voltage is kept
     v0: float  # mV
     dt: float  # ms, a whole number of steps in 1/8 ms
+    # spikes are when the voltage there, an index of `dendrites`, rises past so many mV; None: when
+    # the soma fires
+    crossing: tuple[int, float] | None = None
 
     def __post_init__(self) -> None:
         steps = 1.0 / (SAMPLES * self.dt) if self.dt > 0 else 0.0
@@ -149,6 +161,10 @@ class Neuron(AbstractSetup):
             raise ValueError(f"dt must divide 1/8 ms, such as 0.0625 or 0.025; got {self.dt}.")
         if min(self.ampa, self.nmda, self.gaba) < 0:
             raise ValueError("ampa, nmda and gaba must not be negative, in µS.")
+        if self.crossing and not 0 <= self.crossing[0] < self.recorded:
+            raise ValueError(
+                f"crossing must name one of {self.recorded} dendrites; got {self.crossing[0]}."
+            )
 
     @property
     def recorded(self) -> int:
@@ -157,11 +173,13 @@ class Neuron(AbstractSetup):
     def inputs(self, x: Array) -> list[AMPA | NMDA | GABAA]:
         """The synapses, driven by `x (bins, k)`."""
         e = self.sampling.exc
-        excitation, inhibition = Binned(x[:, :e]), Binned(x[:, e:])
+        excitation = Binned(x[:, :e])
         groups: list[AMPA | NMDA | GABAA] = [AMPA(self.sites[:e], self.ampa, excitation)]
         if self.nmda:
             groups.append(NMDA(self.sites[:e], self.nmda, excitation))
-        return [*groups, GABAA(self.sites[e:], self.gaba, inhibition)]
+        if e < self.k:
+            groups.append(GABAA(self.sites[e:], self.gaba, Binned(x[:, e:])))
+        return groups
 
     def simulate(self, x: Array) -> dict[str, Array]:
         traces = simulate(
@@ -179,25 +197,27 @@ class Neuron(AbstractSetup):
         ends = v[SAMPLES::SAMPLES]
         return {
             "v": ends[:, 0],
-            "spikes": spikes_of(v[:, 0]),
+            "spikes": self._spikes(v),
             "dendrites": ends[:, 1:],
             "failed": ~jnp.all(jnp.abs(v) < LIMIT),
         }
+
+    def _spikes(self, v: Array) -> Array:
+        if self.crossing is None:
+            return spikes_of(v[:, 0])
+        place, threshold = self.crossing
+        return crossings_of(v[:, 1 + place], threshold)
 
     def meta(self) -> dict[str, Any]:
         names = ("ampa", "nmda", "gaba", "v0", "dt")
         places = [_place(self.cell, int(i)) for i in self.sites]
         kept = [_place(self.cell, int(i)) for i in self.dendrites]
         numbers = {n: getattr(self, n) for n in names} | {"compartments": self.cell.n}
-        return _meta(self, numbers, places, self.sites.tolist(), kept, self.dendrites.tolist())
-
-
-def spikes_of(v: Array) -> Array:
-    """Bins `(bins,)` with a local maximum above -25 mV in `v (8 bins + 1,)`, 8 samples a bin."""
-    later = jnp.append(v[2:], v[-1])
-    peak = (v[1:] > v[:-1]) & (v[1:] >= later) & (v[1:] > PEAK)
-    peak = peak.at[-1].set(False)  # what comes next is not known
-    return jnp.any(peak.reshape(-1, SAMPLES), axis=1)
+        meta = _meta(self, numbers, places, self.sites.tolist(), kept, self.dendrites.tolist())
+        if self.crossing:
+            meta["crossing"] = list(self.crossing)
+        inward = _inward(self.cell, self.sites[: self.sampling.exc])
+        return meta | ({"inward": inward} if inward else {})
 
 
 def integrate_and_fire(receptors: str = "none", **changes: Any) -> IntegrateAndFire:
@@ -278,11 +298,47 @@ def hay(
     return replace(setup, **changes)
 
 
+def branch(receptors: Receptors = "nmda", **changes: Any) -> Neuron:
+    """One passive dendrite with 9 excitatory synapses 20 µm apart; `changes` to the fields.
+
+    The dendrite, 180 µm long and 0.8 µm thick, has the membrane of a layer 2/3 neuron (1 µF/cm²,
+    10 kΩcm², 150 Ωcm) and ends in a soma that stands for the rest of one, 94 MΩ. Nothing fires but
+    NMDA spikes, and `spikes` are their onsets: the voltage at the 5th synapse from the soma rises
+    past -40 mV. One, three, five, seven and nine synapses at once, from the tip on, depolarise the
+    soma by 1.0, 3.0, 6.1, 9.4 and 11.6 mV; if NMDA is taken away, by 0.9, 2.2, 3.3, 4.6 and 6.3 mV.
+    Nine keep that place above -40 mV for 18 ms, without NMDA for 3 ms. With `"ampa"`, and with
+    `"passive"`, which is the same here, AMPA synapses have 2.5 nS instead of 0.8 nS.
+    """
+    if receptors not in RECEPTORS:
+        raise ValueError(f"receptors must be one of {', '.join(RECEPTORS)}; got {receptors!r}.")
+    cell = Cell(ball_and_stick(15.0, 180.0, 0.8), max_length=180.0 / 27, ra=150.0)
+    soma = cell.region("soma")
+    rest = np.where(soma, REST_OF_CELL, 1.0)
+    cell = cell.set(cm=rest).insert(Leak(g=jnp.asarray(1e-4 * rest), e=jnp.asarray(-75.0)))
+    where = np.flatnonzero(~soma)[1::3]
+    e = len(where)
+    sampling = Sampling(
+        tree=np.zeros(e, int), length=np.full(e, 20.0), cluster=np.arange(e), exc=e,
+        totals=(0.0, 12.0), per=float(e),
+    )  # fmt: skip
+    ampa, nmda = (0.8e-3, 2.8e-3) if receptors == "nmda" else (2.5e-3, 0.0)
+    fields = {
+        "sampling": sampling, "sites": where, "ampa": ampa, "nmda": nmda, "gaba": 0.0,
+        "soma": cell.locate(region="soma"), "dendrites": where[[0, 4, 8]], "v0": -75.0,
+        "dt": 0.0625, "crossing": (1, -40.0),
+    }  # fmt: skip
+    return Neuron(name="branch", receptors=receptors, cell=cell, **(fields | changes))
+
+
+REST_OF_CELL = 15.0  # times the membrane of a soma of 15 µm
+
+
 SETUPS: dict[str, Callable[..., AbstractSetup]] = {
     "integrate_and_fire": integrate_and_fire,
     "reduced": reduced,
     "l5pc": layer5,
     "hay": hay,
+    "branch": branch,
 }
 
 
@@ -339,6 +395,16 @@ def _place(cell: Cell, site: int) -> tuple[str, float]:
     inside = [r for r in cell.regions if cell.region(r)[site]]
     narrow = min(inside, key=lambda r: int(cell.region(r).sum()))
     return narrow, float(cell.distance[site])
+
+
+def _inward(cell: Cell, sites: np.ndarray) -> list[int]:
+    """Inputs from the tip to the soma, where all lie on the way there from one; else none."""
+    order = np.argsort(-cell.distance[sites], kind="stable")
+    way, at = set(), int(sites[order[0]])
+    while at >= 0:
+        way.add(at)
+        at = int(cell.parent[at])
+    return order.tolist() if set(sites.tolist()) <= way and len(way) > 1 else []
 
 
 def _meta(

@@ -25,8 +25,8 @@ from jaxdend.emulator._setups import (
     IntegrateAndFire,
     Neuron,
     passive_dendrites,
-    spikes_of,
 )
+from jaxdend.emulator._spikes import spikes_of
 from jaxdend.sweep import Summary, grid, run_sweep
 from jaxdend.sweep._store import FAILED, OK
 

@@ -1,6 +1,6 @@
 """What a network's first layer looks for: templates over time, and over the tree."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,8 @@ from scipy.optimize import minimize_scalar
 
 from jaxdend.emulator._base import AbstractNetwork
 from jaxdend.emulator.networks import ELM, TCN, UnitNet
+
+INTERVALS = (1, 2, 4, 8)  # ms between the inputs of a branch, in either order
 
 
 def templates(net: AbstractNetwork, lags: int = 80) -> np.ndarray:
@@ -101,19 +103,26 @@ def direction_selectivity(
     **Returns:** `(filters, intervals)`.
     **Raises:** `ValueError` for fewer than two inputs, or a negative interval.
     """
-    order = np.asarray(inward, int)
-    if order.size < 2 or min(intervals) < 0:
-        raise ValueError(
-            f"a direction needs two inputs or more and intervals >= 0 ms; got {order.size} and "
-            f"{tuple(intervals)}"
-        )
+    order, steps = _order(inward, intervals)
     out = []
-    for interval in intervals:
-        one = _response(templates, order, int(interval))
-        two = _response(templates, order[::-1], int(interval))
+    for interval in steps:
+        one = _response(templates, order, interval)
+        two = _response(templates, order[::-1], interval)
         total = one + two
         out.append(np.where(total > 0, (one - two) / np.where(total > 0, total, 1.0), 0.0))
     return np.stack(out, axis=1)
+
+
+def _order(
+    inward: Sequence[int] | np.ndarray, intervals: Sequence[int]
+) -> tuple[np.ndarray, list[int]]:
+    order, steps = np.asarray(inward, int), [int(step) for step in intervals]
+    if order.size < 2 or min(steps) < 0:
+        raise ValueError(
+            f"a direction needs two inputs or more and intervals >= 0 ms; got {order.size} and "
+            f"{tuple(steps)}"
+        )
+    return order, steps
 
 
 def _response(templates: np.ndarray, order: np.ndarray, interval: int) -> np.ndarray:
@@ -123,6 +132,59 @@ def _response(templates: np.ndarray, order: np.ndarray, interval: int) -> np.nda
     for i, which in enumerate(order):
         sums[:, i * interval : i * interval + lags] += templates[:, :, which]
     return np.maximum(sums.max(axis=1), 0.0)
+
+
+def preferred_direction(net: TCN, inward: Sequence[int]) -> np.ndarray:
+    """The direction that each filter of a first layer prefers, and how much.
+
+    The index of `direction_selectivity` with the largest absolute value among intervals of 1 to
+    8 ms. A filter that inputs lower more than they raise it is turned over first: its index says
+    which order lowers it more. NaN stands for a filter that carries less than half of an even share
+    of the weight, where the weight is the filter's absolute mass times the larger of its weights
+    for spike and voltage.
+
+    **Arguments:** `inward`, the inputs of a branch from its tip to the soma.
+    **Returns:** `(filters,)` from -1, outward only, to 1, inward only.
+    """
+    filters = templates(net)
+    sums = filters.sum(axis=(1, 2), keepdims=True)
+    index = direction_selectivity(np.where(sums < 0, -filters, filters), inward, INTERVALS)
+    strongest = index[np.arange(len(index)), np.abs(index).argmax(axis=1)]
+    out = np.abs(np.asarray(net.heads.weight, float)[:, :2]).max(axis=1)
+    weight = np.abs(filters).sum(axis=(1, 2)) * out
+    return np.where(weight >= 0.5 * weight.mean(), strongest, np.nan)
+
+
+def order_response(
+    act: Callable[[np.ndarray], Any],
+    k: int,
+    inward: Sequence[int],
+    intervals: Sequence[int] = INTERVALS,
+    *,
+    rest: int = 50,
+    after: int = 150,
+) -> np.ndarray:
+    """The peak of the voltage when the inputs of a branch are active one after the other.
+
+    Branco, Clark & Häusser (2010, Science 329:1671) found that a dendrite answers most to inputs
+    that run from its tip to the soma.
+
+    **Arguments:** `act(x (n, bins, k)) -> v (n, bins)` mV, such as `lambda x: emulator(x).v`, or
+    of a setup `lambda x: jax.vmap(setup.simulate)(x)["v"]`; `inward`, inputs from the tip to the
+    soma; `intervals`, ms from one to the next; bins without input, `rest` before the first and
+    `after` behind the last one.
+    **Returns:** `(2, intervals)` mV: inward, outward.
+    **Raises:** `ValueError` as `direction_selectivity`, and for inputs that are not among the `k`.
+    """
+    order, steps = _order(inward, intervals)
+    if order.min() < 0 or order.max() >= k:
+        raise ValueError(f"inputs must be in 0..{k - 1}; got {order.tolist()}")
+    x = np.zeros((2, len(steps), rest + max(steps) * (order.size - 1) + 1 + after, k), bool)
+    for way, inputs in enumerate((order, order[::-1])):
+        for i, step in enumerate(steps):
+            x[way, i, rest + step * np.arange(order.size), inputs] = True
+    v = np.asarray(act(x.reshape(-1, *x.shape[2:])), float)
+    return v[:, rest:].max(axis=1).reshape(2, len(steps))
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,12 @@ from jaxdend.plotting.emulator import (
     plot_depth,
     plot_generalisation,
     plot_memory,
+    plot_order,
     plot_prediction,
     plot_templates,
     plot_tuft,
     plot_unit,
+    plot_units,
 )
 from jaxdend.plotting.film import filmstrip, movie
 from jaxdend.plotting.fit import plot_fit
@@ -43,6 +45,7 @@ __all__ = [
     "plot_generalisation",
     "plot_memory",
     "plot_neuron",
+    "plot_order",
     "plot_prediction",
     "plot_responses",
     "plot_sweep",
@@ -51,5 +54,6 @@ __all__ = [
     "plot_traces",
     "plot_tuft",
     "plot_unit",
+    "plot_units",
     "savefig",
 ]

@@ -59,6 +59,51 @@ def plot_depth(rows: Rows) -> Figure:
     return figure
 
 
+def plot_units(rows: Rows) -> Figure:
+    """Accuracy against the number of units of one layer, a line for each kind of input.
+
+    Error bars are the standard deviation over seeds; small dots are the networks.
+
+    **Raises:** `ValueError` without a TCN among the rows.
+    """
+    rows = _of(rows, "tcn")
+    with styled():
+        figure, axes = plt.subplots(1, 2, figsize=(8.2, 3.5), sharex=True, layout="constrained")
+        sides = (("auc", AUC), ("v_explained", EXPLAINED))
+        for ax, (column, label) in zip(axes, sides, strict=True):
+            for kind, (name, color) in _inputs(rows).items():
+                _mean_line(ax, rows, "channels", _column(kind, column), color, name)
+            ax.set_xscale("log")
+            _whole_ticks(ax, rows, "channels")
+            ax.set_xlabel("units")
+            ax.set_ylabel(label)
+        axes[0].legend(title="input", loc="best")
+        figure.suptitle(_seeds(rows), fontsize="medium")
+    return figure
+
+
+def plot_order(
+    intervals: Sequence[float], cell: ArrayLike, twin: ArrayLike, ax: Axes | None = None
+) -> Axes:
+    """The voltage's peak when inputs follow one another towards the soma, and away from it.
+
+    **Arguments:** `intervals`, ms from one input to the next; `cell` and `twin (2, intervals)` mV,
+    as `order_response` gives them.
+    """
+    with styled(keep=ax is not None):
+        ax = plt.subplots(figsize=(5.0, 3.7), layout="constrained")[1] if ax is None else ax
+        styles = (("simulation", cell, "-", "o"), ("network", twin, (0, (4, 2)), "s"))
+        for name, peaks, dashes, marker in styles:
+            for way, peak, color in zip(("inward", "outward"), np.asarray(peaks, float),
+                                        (COLORS[1], COLORS[0]), strict=True):  # fmt: skip
+                ax.plot(intervals, peak, color=color, linestyle=dashes, marker=marker,
+                        markersize=4.5, label=f"{way}, {name}")  # fmt: skip
+        ax.set_xlabel("interval between inputs (ms)")
+        ax.set_ylabel("peak at the soma (mV)")
+        ax.legend(loc="best")
+    return ax
+
+
 def plot_generalisation(rows: Rows) -> Figure:
     """AUC on input as in training and on input unlike it, against the network's size.
 
@@ -162,8 +207,9 @@ def plot_templates(
 ) -> Figure:
     """The strongest filters of a first layer, over time and the tree.
 
-    A row for each filter, excitatory inputs left and inhibitory ones right; places are regions and
-    distances from the soma. Each filter has its own colour scale, red where an input adds to it.
+    A row for each filter, excitatory inputs left and inhibitory ones right, where there are any;
+    places are regions and distances from the soma. Each filter has its own colour scale, red where
+    an input adds to it.
 
     **Arguments:** `templates (filters, lag, k)` and `meta`, as of `emulator.interpretation`; `most`
     filters are drawn, averaged over `smooth` ms; `width`, µm of distance that are one place;
@@ -172,24 +218,25 @@ def plot_templates(
     filters = uniform_filter1d(np.asarray(templates, float), smooth, axis=1, mode="constant")
     order = np.argsort(-np.square(filters).sum(axis=(1, 2)))[:most]
     places = by_place(filters, meta, width)
-    sides = [(name, places.excitatory == kind) for name, kind in (("exc", True), ("inh", False))]
-    tall = 0.95 + len(order) * (0.45 + 0.16 * max(side.sum() for _, side in sides))
+    both = {"excitatory": places.excitatory, "inhibitory": ~places.excitatory}
+    sides = {name: side for name, side in both.items() if side.any()}
+    tall = 0.95 + len(order) * (0.45 + 0.16 * max(side.sum() for side in sides.values()))
     has = region in list(meta["region"])
     with styled():
-        figure = plt.figure(figsize=(8.6, tall), layout="constrained")
-        grid = figure.subplots(len(order), 2, sharex=True, squeeze=False)
+        figure = plt.figure(figsize=(1.6 + 3.5 * len(sides), tall), layout="constrained")
+        grid = figure.subplots(len(order), len(sides), sharex=True, squeeze=False)
         for row, f in zip(grid, order, strict=True):
             limit = max(float(np.abs(places.values[f]).max()), 1e-12)
             drawn: Any = None
-            for ax, (_, side) in zip(row, sides, strict=True):
+            for ax, side in zip(row, sides.values(), strict=True):
                 drawn = _places(ax, places, f, side, limit)
             share = ""
             if has:
                 share = f", {100 * tuft_mass(filters[f], meta, region=region):.0f} % on the"
                 share += f" {region} ({100 * tuft_share(meta, region=region):.0f} % of inputs)"
             row[0].set_title(f"filter {f + 1}{share}", loc="left")
-            figure.colorbar(drawn, ax=row[1], label="weight", aspect=12)
-        for ax, name in zip(grid[-1], ("excitatory", "inhibitory"), strict=True):
+            figure.colorbar(drawn, ax=row[-1], label="weight", aspect=12)
+        for ax, name in zip(grid[-1], sides, strict=True):
             ax.set_xlabel(f"{name} input, ms before the output")
     return figure
 
@@ -319,8 +366,8 @@ def _inputs(rows: Rows) -> dict[str, tuple[str, str]]:
     }
 
 
-def _column(kind: str) -> str:
-    return "auc" if kind == "default" else f"auc_{kind}"
+def _column(kind: str, name: str = "auc") -> str:
+    return name if kind == "default" else f"{name}_{kind}"
 
 
 def _of(rows: Rows, network: str) -> Rows:
@@ -359,10 +406,10 @@ def _mean_line(
                 elinewidth=1.0, label=label)  # fmt: skip
 
 
-def _whole_ticks(ax: Axes, rows: Rows) -> None:
+def _whole_ticks(ax: Axes, rows: Rows, column: str = "size") -> None:
     """Ticks at sizes, written as whole numbers; not at those that would touch the one before."""
     shown: list[int] = []
-    for size in sorted({int(row["size"]) for row in rows}):
+    for size in sorted({int(row[column]) for row in rows}):
         if not shown or ax.get_xscale() != "log" or size > 1.3 * shown[-1]:
             shown.append(size)
     ax.xaxis.set_major_locator(FixedLocator(shown))

@@ -9,6 +9,8 @@ from jaxdend.emulator.interpretation import (
     by_place,
     direction_selectivity,
     exponential,
+    order_response,
+    preferred_direction,
     templates,
     tuft_mass,
     tuft_share,
@@ -100,6 +102,40 @@ def test_a_template_of_an_order_is_selective_for_it():
     assert not direction_selectivity(-np.ones((1, 3, 4)), [0, 1]).any()
 
 
+def test_filters_that_carry_weight_have_a_direction():
+    """Inward, outward turned over, neither; and one that is not read out."""
+    w = np.zeros((4, 12, 4))
+    for i in range(4):
+        w[0, 2 * (3 - i), i] = w[3, 2 * i, i] = 1.0
+        w[1, 2 * i, i] = -1.0
+    w[2, 0] = 1.0
+    net = TCN(4, channels=4, kernels=(12,)).fold()
+    net = eqx.tree_at(
+        lambda n: (n.convs[0].weight, n.heads.weight),
+        net,
+        (jnp.asarray(w.transpose(1, 2, 0)[::-1]), jnp.asarray([[1, 0], [0, -1], [1, 1], [0, 0.1]])),
+    )
+    np.testing.assert_allclose(templates(net), w)
+    np.testing.assert_allclose(preferred_direction(net, [0, 1, 2, 3]), [0.6, -0.6, 0, np.nan])
+
+
+def test_peaks_of_sequences_inward_and_outward():
+    """A toy that adds what came 3 ms before at the input farther out."""
+
+    def act(x):
+        hit = np.zeros(x.shape[:2])
+        hit[:, 3:] = (x[:, :-3, 1:] & x[:, 3:, :-1]).sum(axis=2)
+        return hit.cumsum(axis=1) - 70.0
+
+    found = order_response(act, 5, [4, 3, 2, 1, 0], (1, 3, 5))
+    np.testing.assert_array_equal(found, [[-70, -66, -70], [-70, -70, -70]])
+    seen = []
+    order_response(lambda x: seen.append(x) or x.sum(2), 5, [3, 1], (0, 2), rest=4, after=6)
+    assert seen[0].shape == (4, 4 + 2 + 1 + 6, 5)
+    assert np.argwhere(seen[0][1]).tolist() == [[4, 3], [6, 1]]
+    assert np.argwhere(seen[0][2]).tolist() == [[4, 1], [4, 3]]
+
+
 @pytest.mark.parametrize("tau", [0.7, 15.0, 200.0])
 @pytest.mark.parametrize("amplitude", [2.0, -0.3])
 def test_an_exponential_is_recovered(tau, amplitude):
@@ -125,6 +161,8 @@ def test_a_unit_s_exponentials():
         (lambda w: by_place(w[..., :5], META), "of 6 inputs, the templates of 5"),
         (lambda w: tuft_mass(w, META, region="oblique"), "no input lies in 'oblique'.*tuft"),
         (lambda w: direction_selectivity(w, [1]), "two inputs or more"),
+        (lambda w: order_response(lambda x: x, 3, [1, 3]), r"in 0\.\.2; got \[1, 3\]"),
+        (lambda w: order_response(lambda x: x, 3, [1, 2], (-1,)), "intervals >= 0 ms"),
         (lambda w: exponential(np.zeros(5)), "zero everywhere"),
         (lambda w: exponential(np.full(5, np.nan)), "3 finite taps"),
         (lambda w: unit_exponentials(UnitNet(4), 4), "inputs of both kinds"),

@@ -112,3 +112,13 @@ def test_input_out_of_distribution(drawn):
     assert 1000 / (300 * 1.2) < np.argmax(spectrum) / 3 < 1000 / 14
     with pytest.raises(ValueError, match="sampling must be one of"):
         sample_input(KEYS[0], SAMPLING, BINS, "loud")
+
+
+@pytest.mark.parametrize("kind", ["clustered", "no_inhibition"])
+def test_excitation_alone(kind):
+    alone = replace(
+        SAMPLING, tree=0 * HALF, length=np.full(E, 20.0), cluster=np.arange(E), totals=(800, 800)
+    )
+    x = np.asarray(jax.jit(lambda key: sample_input(key, alone, 200, kind))(KEYS[0]))
+    assert x.shape == (200, E)
+    assert x.any()

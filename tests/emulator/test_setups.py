@@ -9,7 +9,7 @@ import pytest
 
 from helpers import REFERENCE
 from jaxdend.emulator import data
-from jaxdend.emulator._setups import SAMPLES
+from jaxdend.emulator._spikes import SAMPLES, crossings_of
 
 
 @pytest.fixture(scope="module")
@@ -122,3 +122,54 @@ def test_the_published_cell_has_its_numbers():
 def test_a_layer_5_cell():
     setup = data.SETUPS["l5pc"](receptors="ampa")
     assert setup.k == 2 * setup.sampling.exc == 720
+
+
+@pytest.fixture(scope="module")
+def branch():
+    """The setup, and its answer to 1 to 9 inputs at once from the tip on, `(9, ...)`, and without
+    NMDA."""
+    x = np.zeros((9, 120, 9), bool)
+    for n in range(9):
+        x[n, 10, 8 - n :] = True
+    setups = [data.SETUPS["branch"](), data.SETUPS["branch"](nmda=0.0)]
+    return setups[0], *(jax.jit(jax.vmap(s.simulate))(jnp.asarray(x)) for s in setups)
+
+
+def test_a_branch_has_excitation_alone_and_says_so(branch):
+    setup = branch[0]
+    assert (setup.k, setup.sampling.exc) == (9, 9)
+    assert [type(s).__name__ for s in setup.inputs(jnp.zeros((3, 9), bool))] == ["AMPA", "NMDA"]
+    meta = json.loads(json.dumps(setup.meta()))
+    np.testing.assert_allclose(np.diff(meta["distance"]), 20.0)
+    assert meta["inward"] == list(range(8, -1, -1))
+    assert meta["crossing"] == [1, -40.0]
+    assert set(meta["region"]) == {"basal"}
+    with pytest.raises(ValueError, match="receptors must be one of"):
+        data.SETUPS["branch"](receptors="kainate")
+    with pytest.raises(ValueError, match="one of 3 dendrites; got 3"):
+        data.SETUPS["branch"](crossing=(3, -40.0))
+
+
+def test_other_cells_have_no_order_of_inputs(reduced):
+    assert not {"inward", "crossing"} & set(reduced["nmda"].meta())
+
+
+def test_a_branch_has_nmda_spikes(branch):
+    """Regenerative, with a plateau: neither without NMDA."""
+    setup, full, bare = branch
+    peak, without = (np.asarray(out["v"]).max(axis=1) - setup.v0 for out in (full, bare))
+    assert peak[0] == pytest.approx(without[0], rel=0.15)
+    assert np.diff(peak).max() > 1.6 * peak[0]
+    assert np.diff(without).max() < 1.25 * without[0]
+    ms = [np.sum(out["dendrites"][:, :, 1] > -40.0, axis=1) for out in (full, bare)]
+    assert ms[0].max() > 15
+    assert ms[1].max() < 6
+    spikes = np.sum(full["spikes"], axis=1)
+    assert spikes[0] == 0
+    assert spikes[-1] == 1
+
+
+def test_crossings():
+    v = jnp.asarray([-50.0] * 5 + [-30.0] * 8 + [-50.0] * 2 + [-40.0] + [-39.0] * 9)
+    assert crossings_of(v, -40.0).tolist() == [True, True, False]
+    assert not crossings_of(jnp.full(17, -30.0), -40.0).any()

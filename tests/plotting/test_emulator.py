@@ -8,10 +8,12 @@ from jaxdend.plotting import (
     plot_depth,
     plot_generalisation,
     plot_memory,
+    plot_order,
     plot_prediction,
     plot_templates,
     plot_tuft,
     plot_unit,
+    plot_units,
 )
 
 
@@ -57,6 +59,31 @@ def test_networks_without_a_number_are_left_out(depth):
     depth[0] |= {"auc": np.nan}
     lines = means(plot_depth(depth).axes[0])
     np.testing.assert_allclose(lines["NMDA"][0], [1, 0.912])
+
+
+def test_units_have_a_line_for_each_kind_of_input():
+    rows = [
+        row("tcn", "nmda", 1, seed, 0.9 + 0.01 * units, auc_sinusoidal=0.8) | {"channels": units}
+        for units in (1, 4)
+        for seed in (0, 1)
+    ]
+    spikes, voltage = plot_units(rows).axes
+    assert list(means(spikes)) == ["as in training", "sinusoidal"]
+    np.testing.assert_allclose(means(spikes)["as in training"], [[1, 0.91], [4, 0.94]])
+    np.testing.assert_allclose(means(voltage)["as in training"], [[1, 0.81], [4, 0.84]])
+    assert [tick for tick in spikes.get_xticks() if tick <= 4] == [1, 4]
+    assert spikes.get_xlabel() == "units"
+
+
+def test_order_lays_the_network_beside_the_cell():
+    ax = plot_order([1, 2], [[-60, -61], [-63, -64]], [[-60.5, -61], [-62, -64]])
+    lines = {line.get_label(): line for line in ax.lines}
+    assert list(lines)[:2] == ["inward, simulation", "outward, simulation"]
+    np.testing.assert_array_equal(lines["outward, network"].get_ydata(), [-62, -64])
+    colors = {name: line.get_color() for name, line in lines.items()}
+    assert colors["inward, simulation"] == colors["inward, network"]
+    assert lines["inward, simulation"].get_linestyle() == "-"
+    assert lines["inward, network"].get_linestyle() == "--"
 
 
 def test_generalisation_has_a_line_for_each_kind_that_was_measured(depth):
@@ -125,6 +152,16 @@ def test_templates_lie_on_their_places():
     assert drawn.shape == (2, 10)
     assert drawn[1, 10 - 1 - 3] == 1.0  # the mean of the place's two inputs; the last is 0 ms
     assert np.count_nonzero(drawn) == 1
+
+
+def test_templates_without_inhibition_have_one_column():
+    meta = {"region": ["basal"] * 3, "distance": [10.0, 30.0, 50.0], "exc": 3}
+    figure = plot_templates(np.ones((2, 5, 3)), meta, width=20.0)
+    drawn = [ax for ax in figure.axes if "filter" in _title(ax)]
+    assert len(figure.axes) == 4  # two filters and their colour bars
+    assert [tick.get_text() for tick in drawn[0].get_yticklabels()] == [
+        "basal 0–20 µm", "basal 20–40 µm", "basal 40–60 µm",
+    ]  # fmt: skip
 
 
 def _title(ax):
