@@ -7,10 +7,12 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from jaxdend.cli import app
+from jaxdend.cli.emulate_branch import INTERVALS, Order, shown
 from jaxdend.cli.emulate_report import findings, results_table
 from jaxdend.emulator import Emulator
 from jaxdend.emulator.experiments import experiment
@@ -147,13 +149,53 @@ def test_findings_of_depth():
     assert said[1].startswith("nmda: 50.0% of the first layers' weight lie on the tuft, with 25.0%")
     assert len(said) == 6
     heading, lines = results_table(rows)
-    assert len(lines) == 15
+    assert 3 * len(lines) == len(rows)
     assert lines[0][:5] == ["TCN 1 x 32", "nmda", "3", "32,000", "0.9200 ± 0.0100"]
     assert heading[4] == "AUC"
 
 
 def test_findings_of_memory():
-    rows = rows_of("elm", lambda p: 0.9 + (0.001 * p.size if p.network == "elm" else 0.003))
+    rows = rows_of("elm", lambda p: 0.9 + (0.001 * p.size if p.network == "elm" else 0.002))
     said = findings(rows)
-    assert "AUC 0.9030: 3 memory units do as well with 3,000 (1.33 times fewer)." in said[0]
-    assert "3 memory units do as well with 3,000 (5.33 times fewer)" in said[1]
+    assert "AUC 0.9020: 2 memory units do as well with 2,000 (2 times fewer)." in said[0]
+    assert "2 memory units do as well with 2,000 (8 times fewer)" in said[1]
+
+
+def branch_rows():
+    rows = rows_of("branch", lambda p: 0.97 - 0.064 / p.channels**2 + 0.001 * p.seed)
+    index = {1: 0.05, 2: -0.15, 4: -0.4, 8: 0.3}
+    return [
+        row | {"direction": index[row["channels"]], "filters": row["channels"],
+               "selective": int(row["channels"] > 2)}
+        for row in rows
+    ]  # fmt: skip
+
+
+def test_findings_of_a_branch():
+    said = findings(branch_rows())
+    assert said[0] == (
+        "Units 1, 2, 4, 8: AUC 0.9070, 0.9550, 0.9670, 0.9700. The fewest within 0.005 of the "
+        "best: 4."
+    )
+    assert said[1].endswith("The fewest within 0.02 of the best: 2.")
+    assert len(said) == 6
+    assert said[2].startswith("1 unit: 0 of 3 filters")
+    assert said[4].startswith("4 units: 3 of 12 filters in 3 network(s)")
+    assert said[4].endswith("the largest is -0.40 (outward).")
+    lost = {"auc": np.nan, "v_explained": np.nan, "direction": np.nan}
+    unknown = [row | lost for row in branch_rows()]
+    assert findings(unknown) == []
+
+
+def test_the_best_network_of_four_units_is_shown():
+    run, rows = experiment("branch", "1h"), branch_rows()
+    assert shown(run, rows).name == "nmda-tcn1x4-seed2"
+    assert shown(run, [row for row in rows if row["channels"] != 4]).channels == 8
+
+
+def test_what_is_said_of_an_order():
+    cell = np.array([np.full(7, -60.0), -60.0 - np.arange(7)])
+    twin = np.array([np.full(7, -61.0), -61.0 - np.array([0, 1, 1, -1, 0, 2, 3])])
+    said = Order("x", cell, twin).finding()
+    assert "cell +6.00 mV and network x +3.00 mV" in said
+    assert f"{INTERVALS[-1]} ms; the same sign at 4 of 6 intervals" in said

@@ -9,6 +9,13 @@ import numpy as np
 from rich.table import Table as Grid
 
 from jaxdend.cli.console import OUT
+from jaxdend.cli.emulate_branch import (
+    Order,
+    branch_figures,
+    branch_findings,
+    measure_order,
+    shown,
+)
 from jaxdend.cli.report import closing, load_plotting
 from jaxdend.emulator import Emulator
 from jaxdend.emulator.experiments import ABOUT, Experiment, Plan
@@ -44,10 +51,11 @@ def report_experiment(run: Experiment, out: Path) -> None:
     """Write figures, report.md and report.html into the folder of the experiment; print them."""
     rows, folder = run.rows(out), run.folder(out)
     show_results(rows)
-    found = findings(rows)
+    order = measure_order(run, rows, out) if "direction" in rows[0] else None
+    found = findings(rows) + ([order.finding()] if order else [])
     for line in found:
         OUT.print(line, highlight=False)
-    figures = _figures(run, rows, out)
+    figures = _figures(run, rows, out, order)
     blocks: list[tuple[str, Any]] = [
         ("title", f"{run.name}, budget {run.budget}"),
         ("text", f"{ABOUT[run.name]}. {_extent(run, rows)}"),
@@ -96,6 +104,8 @@ def findings(rows: Rows) -> list[str]:
     kind = rows[0]["network"]
     if kind == "unit":
         return [_unit_finding(rows)]
+    if "direction" in rows[0]:
+        return branch_findings(rows)
     found = []
     if kind == "elm":
         found += _elm_findings(rows)
@@ -168,14 +178,16 @@ def _unit_finding(rows: Rows) -> str:
     return f"One unit: {'; '.join(numbers)}. The neuron: ±2 mV and 20 ms, reset by each spike."
 
 
-def _figures(run: Experiment, rows: Rows, out: Path) -> list[tuple[str, str]]:
+def _figures(run: Experiment, rows: Rows, out: Path, order: Order | None) -> list[tuple[str, str]]:
     """Draw what the experiment shows: files and captions."""
     plotting = load_plotting()
     if plotting is None:
         return []
     drawn: list[tuple[str, Any, str]] = []
     networks = {row["network"] for row in rows}
-    if "elm" in networks:
+    if order:
+        drawn += branch_figures(plotting, run, rows, out, order)
+    elif "elm" in networks:
         drawn.append(("memory", plotting.plot_memory(rows), "Memory units, and parameters."))
     elif "tcn" in networks:
         drawn.append(("depth", plotting.plot_depth(rows), "Accuracy against layers."))
@@ -184,7 +196,8 @@ def _figures(run: Experiment, rows: Rows, out: Path) -> list[tuple[str, str]]:
         filters = templates(unit.net)[0]
         axes = plotting.plot_unit(filters, int(unit.meta["exc"]))
         drawn.append(("filters", axes, "Filters of the unit, thin lines of single inputs."))
-    if any(np.isfinite(x) for row in rows for k, x in row.items() if k.startswith("auc_")):
+    unlike = [x for row in rows for k, x in row.items() if k.startswith("auc_")]
+    if not order and any(np.isfinite(x) for x in unlike):
         figure = plotting.plot_generalisation(rows)
         drawn.append(("generalisation", figure, "Input as in training, and unlike it."))
     if any(row["network"] == "tcn" and "tuft_mass" in row for row in rows):
@@ -193,7 +206,8 @@ def _figures(run: Experiment, rows: Rows, out: Path) -> list[tuple[str, str]]:
         some = [row for row in rows if row["receptors"] == receptors and np.isfinite(row["auc"])]
         if some:
             best = max(some, key=lambda row: row["auc"])
-            drawn += _of_network(plotting, run, _plan(run, best), out)
+            plan = shown(run, some) if order else _plan(run, best)
+            drawn += _of_network(plotting, run, plan, out)
     for name, figure, _ in drawn:
         plotting.savefig(figure, run.folder(out) / f"{name}.png", close=True)
     return [(f"{name}.png", caption) for name, _, caption in drawn]

@@ -92,15 +92,15 @@ def plot_order(
     """
     with styled(keep=ax is not None):
         ax = plt.subplots(figsize=(5.0, 3.7), layout="constrained")[1] if ax is None else ax
-        styles = (("simulation", cell, "-", "o"), ("network", twin, (0, (4, 2)), "s"))
-        for name, peaks, dashes, marker in styles:
+        styles = (("simulation", cell, "-", None), ("network", twin, (0, (4, 2)), "white"))
+        for name, peaks, dashes, fill in styles:
             for way, peak, color in zip(("inward", "outward"), np.asarray(peaks, float),
                                         (COLORS[1], COLORS[0]), strict=True):  # fmt: skip
-                ax.plot(intervals, peak, color=color, linestyle=dashes, marker=marker,
-                        markersize=4.5, label=f"{way}, {name}")  # fmt: skip
+                ax.plot(intervals, peak, color=color, linestyle=dashes, marker="o", markersize=5,
+                        markerfacecolor=fill or color, label=f"{way}, {name}")  # fmt: skip
         ax.set_xlabel("interval between inputs (ms)")
         ax.set_ylabel("peak at the soma (mV)")
-        ax.legend(loc="best")
+        ax.legend(loc="best", handlelength=3.0)
     return ax
 
 

@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 
 from jaxdend.emulator import Emulator, experiments
+from jaxdend.emulator._rows import first_layer
+from jaxdend.emulator.data import SETUPS
 from jaxdend.emulator.experiments import BUDGETS, EXPERIMENTS, Plan, experiment
+from jaxdend.emulator.networks import TCN
 
 pytest.importorskip("zarr")
 
@@ -146,3 +149,21 @@ def test_plans_build_what_they_say(done):
     assert (elm.config()["memory"], elm.config()["excitatory"]) == (3, 80)
     tcn = Plan("tcn", "none", 3, 0, 8).build(data, 30)
     assert (len(tcn.config()["kernels"]), tcn.config()["channels"], tcn.span) == (3, 8, 30)
+
+
+def test_a_branch_is_predicted_by_few_units():
+    run = experiment("branch", "1h")
+    assert {plan.channels for plan in run.plans} == {1, 2, 4, 8}
+    assert {(plan.network, plan.size, plan.receptors) for plan in run.plans} == {("tcn", 1, "nmda")}
+    assert not {"no_inhibition", "clustered"} & set(run.scale.kinds)
+    assert run.plans[0].schedule(run.scale).rates == (run.scale.rate,)
+
+
+def test_templates_of_a_branch_have_a_direction():
+    setup = SETUPS["branch"]()
+    net = TCN(setup.k, channels=3, depth=1, span=20)
+    row = first_layer(Emulator(net, meta=setup.meta()))
+    assert -1 <= row["direction"] <= 1
+    assert 0 <= row["selective"] <= row["filters"] <= 3
+    other = first_layer(Emulator(net, meta=setup.meta() | {"inward": list(range(9))}))
+    assert other["direction"] == pytest.approx(-row["direction"])
