@@ -196,6 +196,6 @@ def test_the_best_network_of_four_units_is_shown():
 def test_what_is_said_of_an_order():
     cell = np.array([np.full(7, -60.0), -60.0 - np.arange(7)])
     twin = np.array([np.full(7, -61.0), -61.0 - np.array([0, 1, 1, -1, 0, 2, 3])])
-    said = Order("x", cell, twin).finding()
-    assert "cell +6.00 mV and network x +3.00 mV" in said
+    said = Order("x", cell, twin, -80.0).finding()
+    assert "cell +6.00 mV (an index of +0.18) and network x +3.00 mV" in said
     assert f"{INTERVALS[-1]} ms; the same sign at 4 of 6 intervals" in said

@@ -29,17 +29,19 @@ class Order:
     network: str  # its name
     cell: np.ndarray
     twin: np.ndarray
+    rest: float  # mV, of the cell
 
     def finding(self) -> str:
         """Which order the cell and the network prefer."""
         cell, twin = self.cell[0] - self.cell[1], self.twin[0] - self.twin[1]
         at = int(np.abs(cell).argmax())
+        index = cell[at] / (self.cell[:, at] - self.rest).sum()
         same = int(np.sum(np.sign(cell[1:]) == np.sign(twin[1:])))
         return (
             f"All inputs one after the other, inward less outward, peak at the soma: cell "
-            f"{cell[at]:+.2f} mV and network {self.network} {twin[at]:+.2f} mV at the interval "
-            f"that matters most to the cell, {INTERVALS[at]} ms; the same sign at {same} of "
-            f"{len(INTERVALS) - 1} intervals."
+            f"{cell[at]:+.2f} mV (an index of {index:+.2f}) and network {self.network} "
+            f"{twin[at]:+.2f} mV at the interval that matters most to the cell, {INTERVALS[at]} "
+            f"ms; the same sign at {same} of {len(INTERVALS) - 1} intervals."
         )
 
 
@@ -51,7 +53,8 @@ def measure_order(run: Experiment, rows: Rows, out: Path) -> Order:
     simulate = jax.jit(jax.vmap(setup.simulate))
     inward, k = twin.meta["inward"], twin.net.k
     cell = order_response(lambda x: simulate(x)["v"], k, inward, INTERVALS)
-    return Order(plan.name, cell, order_response(lambda x: twin(x).v, k, inward, INTERVALS))
+    predicted = order_response(lambda x: twin(x).v, k, inward, INTERVALS)
+    return Order(plan.name, cell, predicted, float(twin.meta["numbers"]["v0"]))
 
 
 def shown(run: Experiment, rows: Rows) -> Plan:
