@@ -11,7 +11,7 @@ ones, whose rates are uncertain by a factor of about 1.5):
 | reduced | 2.8 Hz, 3.6 mV | 3.0 Hz, 3.7 mV | 3.5 Hz, 4.3 mV | 0.13, 0.16, 0.08 |
 | l5pc | 2.3 Hz, 3.5 mV | 3.4 Hz, 3.2 mV | 3.3 Hz, 3.5 mV | 0.5, 0.7, 0.15 |
 | hay | 1.7 Hz, 3.1 mV | 1.7 Hz, 2.9 mV | 1.3 Hz, 3.1 mV | 1.8, 2.3, 1.0 |
-| branch | 2.0 Hz, 3.1 mV | 2.6 Hz, 2.0 mV | as ampa | 0.012, 0.006 |
+| branch | 2.0 Hz, 3.2 mV | 2.6 Hz, 2.0 mV | as ampa | 0.012, 0.006 |
 
 What `branch` counts is onsets of NMDA spikes, and without NMDA the same crossings of a voltage.
 """
