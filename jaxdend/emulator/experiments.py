@@ -74,8 +74,8 @@ SCALES: dict[str, dict[str, Scale]] = {
     },
     "depth": {
         "smoke": Scale(20, 2.0, 4, (1, 2), 1, 4, channels=(4,), span=40, kinds=SOME),
-        "10min": Scale(100, 6.0, 12, (1, 3, 7), 1, 600, kinds=SOME),
-        "1h": Scale(1500, 6.0, 32, (1, 2, 4, 7), 3, 2000),
+        "10min": Scale(400, 6.0, 12, (1, 3, 7), 1, 800, kinds=SOME, **_LONG),
+        "1h": Scale(1500, 6.0, 32, (1, 2, 4, 7), 3, 1500, **_LONG),
         "gpu": Scale(2000, 6.0, 200, ALL_LAYERS, 3, 20_000, channels=(128,), span=153),
     },
     "elm": {
@@ -83,9 +83,12 @@ SCALES: dict[str, dict[str, Scale]] = {
             20, 2.0, 4, (1, 2), 1, 4, channels=(4,), layers=(1,), span=40, kinds=SOME
         ),
         "10min": Scale(
-            200, 6.0, 12, (1, 2, 5, 15), 1, 2000, channels=(8, 32), layers=(3,), kinds=SOME
+            400, 6.0, 12, (1, 2, 5, 15), 1, 2000, channels=(8, 32), layers=(3,), kinds=SOME,
+            **_LONG,
         ),
-        "1h": Scale(1500, 6.0, 32, (1, 2, 3, 5, 10, 15), 3, 3000, channels=(4, 16), layers=(1, 5)),
+        "1h": Scale(
+            1500, 6.0, 32, (1, 2, 5, 10, 15), 3, 2000, channels=(4, 16), layers=(1, 4), **_LONG
+        ),
         "gpu": Scale(
             2000, 6.0, 200, (1, 2, 3, 5, 7, 10, 15, 20, 25, 50), 3, 20_000,
             channels=(8, 16, 32, 64, 128), layers=(1, 3, 7), span=153,
