@@ -26,7 +26,7 @@ Table = tuple[list[str], list[list[str]]]
 
 SHOWN = 1500  # ms of a simulation in a figure
 NETWORK = {"tcn": "TCN", "elm": "ELM"}
-COLUMNS = {  # of the table: heading -> column of the rows, format; on the screen the first two
+COLUMNS = {  # of the table: heading -> column of the rows, format
     "AUC": ("auc", ".4f"),
     "voltage explained": ("v_explained", ".3f"),
     "re-aligned": ("v_explained_realigned", ".3f"),
@@ -37,13 +37,30 @@ OTHERS = {"clustered": "clustered", "synchronous": "synchronous", "sinusoidal": 
           "no_inhibition": "no inhibition"}  # fmt: skip
 
 
+_SCREEN = ("network", "receptors", "parameters", "AUC", "voltage explained")  # fit 80 columns
+
+
 def show_results(rows: Rows) -> None:
-    """Print a line for each structure: the mean over its seeds, and the standard deviation."""
-    heading, lines = results_table(rows, brief=True)
-    kinds = "; AUC on input as in training, and unlike it" if len(heading) > 6 else ""
-    grid = Grid(*heading, title=f"held-out simulations{kinds}", title_justify="left")
+    """Print the means over seeds with their standard deviations, and other input's below."""
+    heading, lines = results_table(rows)
+    shown = [heading.index(name) for name in _SCREEN]
+    title = "held-out simulations, mean ± SD over seeds"
+    grid = Grid(*(heading[i] for i in shown), title=title, title_justify="left")
     for line in lines:
-        grid.add_row(*line)
+        grid.add_row(*(line[i] for i in shown))
+    OUT.print(grid)
+    others = _others(rows)
+    if not others:
+        return
+    names = ["network", "as in training", *(OTHERS[kind] for kind in others)]
+    grid = Grid(*names, title="AUC on input unlike that of training", title_justify="left")
+    grid.columns[0].no_wrap = True
+    several = len({row["receptors"] for row in rows}) > 1
+    for some in _structures(rows):
+        kinds = ["auc", *(f"auc_{kind}" for kind in others)]
+        means = [_mean(some, kind, ".3f", spread=False) for kind in kinds]
+        receptors = f"{some[0]['receptors']}, " if several else ""
+        grid.add_row(f"{receptors}{_structure(some[0])}", *means)
     OUT.print(grid)
 
 
@@ -82,21 +99,24 @@ _LEGEND = (
 )
 
 
-def results_table(rows: Rows, brief: bool = False) -> Table:
-    """Heading and lines; `brief` leaves out what a screen has no room for."""
-    columns = dict(list(COLUMNS.items())[:2]) if brief else COLUMNS
-    others = [kind for kind in OTHERS if any(f"auc_{kind}" in row for row in rows)]
-    heading = ["network", "receptors", "seeds", "parameters", *columns]
-    heading += [OTHERS[kind] if brief else f"AUC {OTHERS[kind]}" for kind in others]
-    heading += [] if brief else ["training s"]
+def results_table(rows: Rows) -> Table:
+    """Heading and lines."""
+    others = _others(rows)
+    heading = ["network", "receptors", "seeds", "parameters", *COLUMNS]
+    heading += [*(f"AUC {OTHERS[kind]}" for kind in others), "training s"]
     lines = []
     for some in _structures(rows):
         first = some[0]
         line = [_structure(first), first["receptors"], str(len(some)), f"{first['parameters']:,}"]
-        line += [_mean(some, column, form) for column, form in columns.values()]
-        line += [_mean(some, f"auc_{kind}", ".4f", spread=not brief) for kind in others]
-        lines.append([*line, *([] if brief else [_mean(some, "seconds", ".0f")])])
+        line += [_mean(some, column, form) for column, form in COLUMNS.values()]
+        line += [_mean(some, f"auc_{kind}", ".4f") for kind in others]
+        lines.append([*line, _mean(some, "seconds", ".0f")])
     return heading, lines
+
+
+def _others(rows: Rows) -> list[str]:
+    """The kinds of input unlike that of training that any row was tested on."""
+    return [kind for kind in OTHERS if any(f"auc_{kind}" in row for row in rows)]
 
 
 def findings(rows: Rows) -> list[str]:
