@@ -24,6 +24,7 @@ from jaxdend.emulator._emulator import Emulator
 from jaxdend.emulator._rows import finite, first_layer, measured, write_json
 from jaxdend.emulator._sampling import KINDS, Kind
 from jaxdend.emulator._setups import RECEPTORS, SETUPS
+from jaxdend.emulator._stored import stored_rows as stored_rows
 from jaxdend.emulator.data import Dataset, generate, open_data
 from jaxdend.emulator.networks import ELM, TCN, UnitNet
 from jaxdend.emulator.training import ELM_PUBLISHED, QUICK, Schedule, train
@@ -62,8 +63,8 @@ class Scale:
 _LONG: dict[str, Any] = {"span": 200, "crop": 800, "batch": 4}
 _BRANCH = _LONG | {"rate": 0.02, "kinds": TIMED}  # few units, which learn faster
 
-# Measured on two busy cores: a step of a TCN of 32 channels 65 to 75 ms, of an ELM neuron 10 to 14,
-# a second of the reduced cell 90 ms, a kind of input 15 s to compile.
+# Measured on two busy cores: a step of a TCN of 32 channels and one layer 50 ms, of more layers 70
+# to 150, of an ELM neuron 8 to 12; a second of the reduced cell 35 ms; a kind of input 15 s.
 # "smoke" takes seconds of work after compilation: it shows that everything runs, and nothing else.
 SCALES: dict[str, dict[str, Scale]] = {
     "integrate_and_fire": {

@@ -4,8 +4,10 @@ The reduced cell's experiments run here on the integrate-and-fire neuron, which 
 """
 
 import json
+import types
 from dataclasses import replace
 
+import equinox as eqx
 import jax
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ import pytest
 from jaxdend.emulator import Emulator, experiments
 from jaxdend.emulator._rows import first_layer
 from jaxdend.emulator.data import SETUPS
-from jaxdend.emulator.experiments import BUDGETS, EXPERIMENTS, Plan, experiment
+from jaxdend.emulator.experiments import BUDGETS, EXPERIMENTS, Plan, experiment, stored_rows
 from jaxdend.emulator.networks import TCN
 
 pytest.importorskip("zarr")
@@ -54,6 +56,24 @@ def test_every_experiment_has_every_budget():
         experiment("deep", "1h")
     with pytest.raises(ValueError, match="budget must be one of 10min, 1h, gpu, smoke; got '2h'"):
         experiment("depth", "2h")
+
+
+@pytest.mark.parametrize("name", ["depth", "elm", "branch"])
+def test_stored_rows_are_those_of_the_experiment(name):
+    run, rows = experiment(name, "1h"), stored_rows(name)
+    assert [row["name"] for row in rows] == [plan.name for plan in run.plans]
+    assert {row["steps"] for row in rows} == {run.scale.steps}
+    assert all(0.5 < row["auc"] <= 1 for row in rows)
+    k, exc, recorded = {"reduced": (96, 48, 20), "branch": (9, 9, 3)}[run.setup]
+    like = types.SimpleNamespace(k=k, meta={"exc": exc}, dendrites=np.zeros((1, 1, recorded)))
+    for plan, row in zip(run.plans, rows, strict=True):
+        net = eqx.filter_eval_shape(plan.build, like, run.scale.span)
+        assert net.parameters == row["parameters"]
+
+
+def test_results_that_are_not_stored_are_refused():
+    with pytest.raises(ValueError, match="stored of branch, depth, elm; got 'deep'"):
+        stored_rows("deep")
 
 
 def test_rows(done):
