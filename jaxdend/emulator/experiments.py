@@ -75,7 +75,7 @@ SCALES: dict[str, dict[str, Scale]] = {
     },
     "depth": {
         "smoke": Scale(20, 2.0, 4, (1, 2), 1, 4, channels=(4,), span=40, kinds=SOME),
-        "10min": Scale(400, 6.0, 12, (1, 3, 7), 1, 800, kinds=SOME, **_LONG),
+        "10min": Scale(250, 6.0, 12, (1, 3, 7), 1, 800, kinds=SOME, **_LONG),
         "1h": Scale(1500, 6.0, 32, (1, 2, 4, 7), 3, 1500, **_LONG),
         "gpu": Scale(2000, 6.0, 200, ALL_LAYERS, 3, 20_000, channels=(128,), span=153),
     },

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from jaxdend.emulator import data
+from jaxdend.emulator.networks import UnitNet
+from jaxdend.emulator.training import QUICK, train
 
 pytest.importorskip("zarr")
 BINS = 300
@@ -56,6 +58,23 @@ def test_indexing_reads_what_numpy_would(store):
     np.testing.assert_array_equal(found.v[rows], whole.v[rows])
     np.testing.assert_array_equal(np.asarray(found.spikes), whole.spikes)
     assert found.rate == whole.rate
+
+
+def test_training_from_a_store_is_training_from_memory(setup, tmp_path):
+    out = tmp_path / "long.zarr"
+    data.generate(setup, 6, out, seconds=2.0, seed=3, chunk=3, progress=False)
+    found = data.open_data(out)
+    loaded = found.load()
+    schedule = dataclasses.replace(QUICK, crop=60, batch=3)
+
+    def trained(learn):
+        net = UnitNet(100, span=20)
+        return train(net, learn, loaded, steps=6, schedule=schedule, progress=False)
+
+    one, two = trained(found), trained(loaded)
+    assert not isinstance(found.x, np.ndarray)
+    for a, b in zip(jax.tree.leaves(one.net), jax.tree.leaves(two.net), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_parts_are_of_whole_simulations(store):
