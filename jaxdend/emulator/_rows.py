@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from jaxdend.emulator.interpretation import (
 )
 from jaxdend.emulator.networks import TCN, UnitNet
 from jaxdend.emulator.training import DISCARD, MAX_SPIKES, evaluate
+from jaxdend.files import write_whole
 
 SELECTIVE = 0.2  # index of direction from which on a filter counts as selective
 SMOOTH = 9  # ms, over which templates are averaged before their mass is taken
@@ -70,10 +70,4 @@ def finite(row: dict[str, Any]) -> dict[str, Any]:
 
 def write_json(path: Path, content: Any) -> None:
     """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(content, indent=1) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    write_whole(path, json.dumps(content, indent=1) + "\n")
