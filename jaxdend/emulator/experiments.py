@@ -98,7 +98,7 @@ SCALES: dict[str, dict[str, Scale]] = {
     "branch": {
         "smoke": Scale(20, 2.0, 4, (1,), 1, 4, channels=(1, 4), span=40, kinds=TIMED[:2]),
         "10min": Scale(400, 6.0, 40, (1,), 1, 2500, channels=UNITS, **_BRANCH),
-        "1h": Scale(1500, 6.0, 80, (1,), 3, 2500, channels=UNITS, **_BRANCH),
+        "1h": Scale(1500, 6.0, 80, (1,), 3, 8000, channels=UNITS, **_BRANCH),
         "gpu": Scale(4000, 6.0, 200, (1,), 3, 40_000, channels=UNITS, **_BRANCH),
     },
 }  # fmt: skip
