@@ -69,6 +69,9 @@ class Emulator:
     def __call__(self, x: ArrayLike, batch: int = BATCH) -> Prediction:
         """Voltage (mV) and spikes (logits) of simulations of any number and length.
 
+        On a CPU, filters of many taps and inputs run by the fast Fourier transform: the answer is
+        that of `step` up to rounding, some 1e-6 of its size.
+
         **Arguments:** `x (..., bins, k)`, 0 or 1; `batch`, how many run at a time.
         **Returns:** a `Prediction` of host arrays `(..., bins)`.
         **Raises:** `ValueError` for an input of another width, without bins, or with NaN.
