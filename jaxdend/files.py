@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -33,10 +33,9 @@ def write_npz(
     return _replace(path, lambda file: np.savez_compressed(file, **everything))
 
 
-def _replace(path: Path, write: Any) -> Path:
+def _replace(path: Path, write: Callable[[IO[bytes]], object]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    file: IO[bytes]
     with part.open("wb") as file:
         write(file)
         file.flush()

@@ -43,11 +43,11 @@ _SCREEN = ("network", "receptors", "parameters", "AUC", "voltage explained")  # 
 def show_results(rows: Rows) -> None:
     """Print the means over seeds with their standard deviations, and other input's below."""
     heading, lines = results_table(rows)
-    shown = [heading.index(name) for name in _SCREEN]
+    at = [heading.index(name) for name in _SCREEN]
     title = "held-out simulations, mean ± SD over seeds"
-    grid = Grid(*(heading[i] for i in shown), title=title, title_justify="left")
+    grid = Grid(*(heading[i] for i in at), title=title, title_justify="left")
     for line in lines:
-        grid.add_row(*(line[i] for i in shown))
+        grid.add_row(*(line[i] for i in at))
     OUT.print(grid)
     others = _others(rows)
     if not others:

@@ -6,6 +6,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +39,17 @@ class Emulator:
     threshold: float = 0.5  # probability above which a bin has a spike
     # of the training data, as JSON has it: setup, names, sites, regions and distances of the inputs
     meta: dict[str, Any] = field(default_factory=dict)
-    long: AbstractNetwork = field(init=False, repr=False)  # `net` for long inputs
 
     def __post_init__(self) -> None:
         """Fold the network."""
         if not 0 <= self.threshold <= 1:
             raise ValueError(f"the threshold is a probability, not {self.threshold}")
         object.__setattr__(self, "net", self.net.fold())
-        object.__setattr__(self, "long", self.net.quick())
+
+    @cached_property
+    def long(self) -> AbstractNetwork:
+        """The network that runs long inputs; its filters may take several times the memory."""
+        return self.net.quick()
 
     @classmethod
     def of(cls, net: AbstractNetwork, data: Any, **options: Any) -> "Emulator":

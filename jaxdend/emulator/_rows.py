@@ -68,6 +68,11 @@ def finite(row: dict[str, Any]) -> dict[str, Any]:
     return {k: None if isinstance(x, float) and not math.isfinite(x) else x for k, x in row.items()}
 
 
+def filled(row: dict[str, Any]) -> dict[str, Any]:
+    """`row` with NaN for the `None` that stands for it in JSON."""
+    return {k: math.nan if x is None else x for k, x in row.items()}
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write a file whole or not at all."""
     write_whole(path, json.dumps(content, indent=1) + "\n")

@@ -4,7 +4,7 @@ import json
 from importlib.resources import files
 from typing import Any
 
-import numpy as np
+from jaxdend.emulator._rows import filled
 
 
 def stored_rows(name: str) -> list[dict[str, Any]]:
@@ -20,5 +20,4 @@ def stored_rows(name: str) -> list[dict[str, Any]]:
     if name not in there:
         raise ValueError(f"results are stored of {', '.join(there)}; got {name!r}")
     found = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-    rows = found["networks"].values()
-    return [{k: np.nan if x is None else x for k, x in row.items()} for row in rows]
+    return [filled(row) for row in found["networks"].values()]

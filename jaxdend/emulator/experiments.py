@@ -17,11 +17,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from jaxdend.emulator._base import AbstractNetwork
 from jaxdend.emulator._emulator import Emulator
-from jaxdend.emulator._rows import finite, first_layer, measured, write_json
+from jaxdend.emulator._rows import filled, finite, first_layer, measured, write_json
 from jaxdend.emulator._sampling import KINDS, Kind
 from jaxdend.emulator._setups import RECEPTORS, SETUPS
 from jaxdend.emulator._stored import stored_rows as stored_rows
@@ -259,7 +257,7 @@ class Experiment:
                 f"nothing of {self.name!r} is measured in {out}; first: {self.command('evaluate')}"
             )
         named = [rows[plan.name] for plan in self.plans if plan.name in rows]
-        return [{k: np.nan if x is None else x for k, x in row.items()} for row in named]
+        return [filled(row) for row in named]
 
     def tested(self, out: str | Path) -> dict[str, dict[str, dict[str, float]]]:
         """What `evaluate` tested with: receptors -> input -> simulations, seconds, rate_hz."""
@@ -372,7 +370,6 @@ def experiment(name: str, budget: str) -> Experiment:
     - `"depth"`: TCNs of 1 to 7 layers, for the reduced cell with each kind of receptors.
     - `"elm"`: ELM neurons of 1 memory unit and more, and TCNs of several widths and depths, for
       the reduced cell with NMDA.
-
     - `"branch"`: TCNs of one layer and 1 to 8 units, for the NMDA spikes of one dendrite.
 
     Budgets are for two CPU cores, `"gpu"` for about two hours of a large one.
