@@ -23,6 +23,7 @@ from jaxdend._errors import (
 from jaxdend.cable import Tree as Tree, TreeMatrix as TreeMatrix
 from jaxdend.cell import Cell as Cell
 from jaxdend.dynamics import Model as Model, State as State
+from jaxdend.inputs import AbstractInput as AbstractInput
 from jaxdend.mechanisms.base import (
     AbstractChannel as AbstractChannel,
     AbstractPool as AbstractPool,
@@ -47,7 +48,7 @@ from jaxdend.recorders import (
     IonCurrent as IonCurrent,
 )
 from jaxdend.rest import rest as rest
-from jaxdend.simulate import simulate as simulate
+from jaxdend.simulate import simulate as simulate, start as start, step as step
 from jaxdend.solvers import (
     BackwardEuler as BackwardEuler,
     CrankNicolson as CrankNicolson,

@@ -7,12 +7,10 @@ import numpy as np
 
 from jaxdend._subset import is_concrete
 from jaxdend.cell import Cell
+from jaxdend.inputs import AbstractInput
 from jaxdend.mechanisms.base import overrides
-from jaxdend.solvers import AbstractStaggered
-from jaxdend.stimuli import AbstractStimulus, VoltageClamp
-from jaxdend.synapses import AbstractKineticSynapse, AbstractSynapse, Binned
-
-Input = AbstractStimulus | VoltageClamp | AbstractSynapse | AbstractKineticSynapse
+from jaxdend.solvers import AbstractRosenbrock, AbstractStaggered
+from jaxdend.synapses import Binned
 
 
 def outside(sites: np.ndarray, n: int) -> int:
@@ -50,15 +48,26 @@ def count_steps(t0: float, t1: float, dt: float, save_every: int) -> int:
 
 def check(cell: Cell, inputs: tuple, solver: diffrax.AbstractSolver) -> None:
     """Refuse what `cell` cannot be simulated with; raises what the functions below say."""
-    check_solver(cell, solver)
+    if not isinstance(cell, Cell):
+        raise TypeError(
+            f"simulate: expected a Cell first; got {type(cell).__name__}. A Morphology becomes one "
+            "by jd.Cell(morph, max_length=20.0)."
+        )
+    if not isinstance(solver, diffrax.AbstractSolver):
+        raise TypeError(
+            f"simulate: solver= takes a solver such as jd.BackwardEuler(), with parentheses, or one "
+            f"of diffrax; got {solver!r}."
+        )
     check_inputs(inputs, cell.n)
+    check_solver(cell, inputs, solver)
     check_numbers(cell, inputs)
 
 
-def check_solver(cell: Cell, solver: diffrax.AbstractSolver) -> None:
-    """Refuse a solver that would never look at the triggers and resets of the cell."""
+def check_solver(cell: Cell, inputs: tuple, solver: diffrax.AbstractSolver) -> None:
+    """Refuse a solver that would never look at sudden changes of the cell or an input."""
     if isinstance(solver, AbstractStaggered):
         return
+    own = isinstance(solver, AbstractRosenbrock)
     for item in cell.inserted:
         name = type(item.mechanism).__name__
         for method in ("trigger", "reset"):
@@ -68,21 +77,31 @@ def check_solver(cell: Cell, solver: diffrax.AbstractSolver) -> None:
                     f"{type(solver).__name__} never looks at: it would never fire. Use "
                     "CrankNicolson() or BackwardEuler(), or leave the mechanism out."
                 )
+    for item in inputs:
+        if item.eventful and item.coupled and not own:
+            raise ValueError(
+                f"simulate: events make the state of {type(item).__name__} jump, and the voltage "
+                f"acts on it, which {type(solver).__name__} cannot follow. Use CrankNicolson(), "
+                "BackwardEuler(), Rodas4P() or Rodas5P()."
+            )
 
 
 def check_inputs(inputs: tuple, n: int) -> None:
     """Refuse what is not an input, and sites outside the cell."""
     for i, item in enumerate(inputs):
-        if not isinstance(item, Input):
+        if not isinstance(item, AbstractInput):
             raise TypeError(
-                f"simulate: inputs[{i}] must be a stimulus, clamp or synapse group; got {item!r}."
+                f"simulate: inputs[{i}] must be a stimulus, clamp or synapse group, an "
+                f"AbstractInput; got {item!r}."
             )
         if is_concrete(item.site):
             site = np.asarray(item.site)
-            if np.any((site < 0) | (site >= n)):
+            if np.any((site < -1) | (site >= n)):
+                bad = int(site[(site < -1) | (site >= n)][0])
                 raise ValueError(
-                    f"simulate: {type(item).__name__} (inputs[{i}]) has site {outside(site, n)}, "
-                    f"outside 0..{n - 1} of this cell; find sites with cell.locate(...)."
+                    f"simulate: {type(item).__name__} (inputs[{i}]) has site {bad}, outside "
+                    f"0..{n - 1} of this cell (-1 stands for nowhere); find sites with "
+                    "cell.locate(...)."
                 )
 
 

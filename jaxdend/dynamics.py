@@ -1,11 +1,18 @@
 """The equations of a cell under its inputs: `State`, `Model` and the vector field.
 
-    C dv/dt = - area Σ i(v, x, ions) - Σ synapses + stimuli + axial currents          (nF, mV, nA)
-    dx/dt   = f(v, x, ions)                                                       every mechanism
+    C dv/dt = - area Σ i(v, x, ions) - Σ inputs' outward currents + axial currents    (nF, mV, nA)
+    dx/dt   = f(v, x, ions)                                          every mechanism, every input
 
-Branch points and compartments of area 0 have C = 0: their voltage follows from the others. The
-same `Model` serves the fast staggered solvers and, through `vector_field`, any solver of diffrax.
+Branch points and compartments of area 0 have C = 0: their voltage follows from the others. The same
+`Model` serves the staggered steps, the Rosenbrock methods, `rest` and any solver of diffrax.
+
+A *compartment* has a number that users see, `0 … n - 1`; a *node* is a compartment or a branch
+point, `0 … N - 1`, compartments first. (Where nodes stand while a model runs, their *position*, is
+the affair of `order` alone.)
 """
+
+from dataclasses import replace
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -13,20 +20,20 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from jaxdend._small import depends
 from jaxdend._subset import Mask, Subset, whole
 from jaxdend.cable.tree import TracedTree, Tree, TreeMatrix
 from jaxdend.cell import STACKED, Cell, Inserted
-from jaxdend.events import table_of
-from jaxdend.mechanisms.base import AbstractChannel, AbstractPool, Env, exponential_euler
+from jaxdend.events import table_of, traces_at
+from jaxdend.inputs import AbstractInput, Own
+from jaxdend.mechanisms.base import Env, concentrations_read
 from jaxdend.mechanisms.ions import IONS, nernst
-from jaxdend.stimuli import AbstractStimulus, VoltageClamp
-from jaxdend.synapses import AbstractKineticSynapse, AbstractSynapse
 
 Currents = dict[str, Array]  # ion -> (N,) mA/cm²
 
 
 class State(eqx.Module):
-    """Everything that evolves: `v (N,)` mV, the mechanisms' states, the synapses' states.
+    """Everything that evolves: `v (N,)` mV, the mechanisms' states, the inputs' states.
 
     `v[:n]` are the cell's compartments; the rest are branch points.
     """
@@ -37,16 +44,46 @@ class State(eqx.Module):
     inputs: list = eqx.field(converter=list)  # as model.inputs; None for inputs without state
 
 
+class Sites(eqx.Module):
+    """The nodes of an input, one for each of its sites; a number past the last is none."""
+
+    index: Array  # (k,) int
+
+    def take(self, x: Array) -> Array:
+        """`x (N,)` at the sites, `(k,)`; of a site that is nowhere, some other node's value."""
+        return x.at[self.index].get(mode="clip")
+
+    def add_to(self, x: Array, values: Array) -> Array:
+        """`x (N,)` with `values (k,)` added at the sites."""
+        return x.at[self.index].add(values, mode="drop")
+
+
+class Placed(eqx.Module):
+    """An input and where it acts."""
+
+    input: AbstractInput
+    at: Sites | Subset
+    single: Sites | None = None  # where its sites are, if its states are carried by node (`at`)
+
+    def gather(self, x: Own, nodes: int) -> Own:
+        """The states `x` of the single sites as they are carried."""
+        if self.single is None:
+            return x
+        return jax.tree.map(lambda z: self.single.add_to(jnp.zeros(nodes, z.dtype), z), x)
+
+
 class Model(eqx.Module):
     """A cell and its inputs, laid out for integration; travels as diffrax's `args`."""
 
     inserted: tuple[Inserted, ...]
-    inputs: tuple
-    events: tuple  # aligned with inputs: a table of a carried synapse group, or None
+    placed: tuple[Placed, ...]
+    tables: tuple  # as placed: what delivers an input's events to the solver, or None
+    edges: Any  # when inputs jump, for solvers that choose their own steps; else None
     area: Array  # (N,) µm²
     capacitance: Array  # (N,) nF
     edge: Array  # (N,) µS, conductance to the parent node
     axial: Array  # (N,) µS, sum of axial conductances at every node
+    e: dict[str, Array]  # ion -> (N,) mV, reversal potential where no mechanism moves the ion
     celsius: Array  # () °C
     start: Array  # () ms
     h: Array  # () ms, the time step
@@ -56,126 +93,133 @@ class Model(eqx.Module):
     exposed: bool = eqx.field(static=True)  # whether compartments of area 0 may carry inputs
 
     @property
-    def ions(self) -> tuple[str, ...]:
-        """Ions whose concentrations somebody reads or moves."""
-        read = {ion for item in self.inserted for ion in item.mechanism.reads}
-        return tuple(sorted(read | set(self.pooled)))
+    def inputs(self) -> tuple[AbstractInput, ...]:
+        """The inputs, in the order in which they were given."""
+        return tuple(item.input for item in self.placed)
 
     @property
-    def pooled(self) -> tuple[str, ...]:
-        """Ions with a concentration mechanism."""
-        found = {i.mechanism.ion for i in self.inserted if isinstance(i.mechanism, AbstractPool)}
-        return tuple(sorted(found))
+    def moved(self) -> tuple[str, ...]:
+        """Ions whose concentration some mechanism moves."""
+        return tuple(sorted({ion for item in self.inserted for ion in item.mechanism.writes}))
+
+    @property
+    def stiff(self) -> bool:
+        """Whether an input may be faster than any step, as a voltage clamp."""
+        return any(item.input.stiff for item in self.placed)
 
     # --- surroundings -----------------------------------------------------------------------
 
-    def environments(self, state: State) -> tuple[Env, ...]:
-        """What each mechanism sees at the concentrations of `state`."""
-        inside, outside, e = {}, {}, {}
-        for ion in self.ions:
-            default = IONS[ion]
-            inside[ion] = jnp.full(self.n, default.inside, self.area.dtype)
-            outside[ion] = jnp.full(self.n, default.outside, self.area.dtype)
-            e[ion] = jnp.full(self.n, default.reversal, self.area.dtype)
-        for item, x in zip(self.inserted, state.mechanisms, strict=True):
-            pool = item.mechanism
-            if isinstance(pool, AbstractPool):
-                ion = pool.ion
-                potential = nernst(IONS[ion].charge, x["inside"], pool.outside, self.celsius)
-                inside[ion] = item.at.put(inside[ion], x["inside"])
-                outside[ion] = item.at.put(outside[ion], pool.outside)
-                e[ion] = item.at.put(e[ion], potential)
+    def environments(self, mechanisms: list[dict[str, Array]]) -> tuple[Env, ...]:
+        """What each mechanism sees where the mechanisms have these states."""
+        inside = {ion: jnp.full_like(e, IONS[ion].inside) for ion, e in self.e.items()}
+        outside = {ion: jnp.full_like(e, IONS[ion].outside) for ion, e in self.e.items()}
+        potential = dict(self.e)
+        for item, x in zip(self.inserted, mechanisms, strict=True):
+            for ion, (within, without) in item.mechanism.concentrations(x).items():
+                e = nernst(IONS[ion].charge, within, without, self.celsius)
+                inside[ion] = item.at.put(inside[ion], within)
+                outside[ion] = item.at.put(outside[ion], without)
+                potential[ion] = item.at.put(potential[ion], e)
 
         def near(item: Inserted, values: dict[str, Array]) -> dict[str, Array]:
             return {ion: item.at.take(values[ion]) for ion in item.mechanism.reads}
 
         return tuple(
-            Env(self.celsius, near(item, e), near(item, inside), near(item, outside))
+            Env(self.celsius, near(item, potential), near(item, inside), near(item, outside))
             for item in self.inserted
+        )
+
+    def feel(self, envs: tuple[Env, ...], ions: Currents) -> tuple[Env, ...]:
+        """`envs` with the currents of the ions that each mechanism moves."""
+        return tuple(
+            eqx.tree_at(
+                lambda env: env.current,
+                env,
+                {ion: item.at.take(ions[ion]) for ion in item.mechanism.writes},
+            )
+            if item.mechanism.writes
+            else env
+            for item, env in zip(self.inserted, envs, strict=True)
         )
 
     # --- currents ---------------------------------------------------------------------------
 
     def membrane_current(
-        self, v: Array, state: State, envs: tuple[Env, ...], conductances: tuple
+        self, v: Array, mechanisms: list[dict[str, Array]], envs: tuple[Env, ...]
     ) -> tuple[Array, Currents]:
-        """Outward current of channels and synapses at `v (N,)`: `(N,)` nA, and density by ion."""
+        """Outward current of the mechanisms at `v (N,)`: `(N,)` nA, and density by moved ion."""
         density = jnp.zeros_like(v)
-        ions = {ion: jnp.zeros_like(v) for ion in self.pooled}
-        for item, x, env in zip(self.inserted, state.mechanisms, envs, strict=True):
-            if not isinstance(item.mechanism, AbstractChannel):
-                continue
-            current = item.mechanism.current(item.at.take(v), x, env)
-            if not isinstance(current, dict):
-                current = {item.mechanism.ion: current}
-            for ion, i in current.items():
+        ions = {ion: jnp.zeros_like(v) for ion in self.moved}
+        for item, x, env in zip(self.inserted, mechanisms, envs, strict=True):
+            currents = item.mechanism.currents(item.at.take(v), x, env)
+            for ion, i in currents.items():
                 if ion in ions:
                     ions[ion] = item.at.add_to(ions[ion], i)
-            density = item.at.add_to(density, jnp.asarray(sum(current.values())))
+            if currents:
+                density = item.at.add_to(density, jnp.asarray(sum(currents.values())))
         if any(len(item.at) < len(v) for item in self.inserted):
             density = whole(density)
-        total = density * self.area * 1e-2
-        for group, x, g in zip(self.inputs, state.inputs, conductances, strict=True):
-            if isinstance(group, AbstractSynapse):
-                total = total.at[group.site].add(group.current(v[group.site], g))
-            elif isinstance(group, AbstractKineticSynapse):
-                total = total.at[group.site].add(group.current(v[group.site], x))
-        return total, ions
+        return density * self.area * 1e-2, ions
 
-    def linearised(
-        self, state: State, envs: tuple[Env, ...], conductances: tuple
+    def linearise(
+        self, v: Array, mechanisms: list[dict[str, Array]], envs: tuple[Env, ...]
     ) -> tuple[tuple[Array, Currents], tuple[Array, Currents]]:
-        """`membrane_current` at `state.v` and its exact slope, per compartment, in µS."""
+        """`membrane_current` at `v` and its exact slope, node by node, in µS."""
         return jax.jvp(
-            lambda v: self.membrane_current(v, state, envs, conductances),
-            (state.v,),
-            (jnp.ones_like(state.v),),
+            lambda v: self.membrane_current(v, mechanisms, envs), (v,), (jnp.ones_like(v),)
         )
 
-    def injected(self, t0: Array, t1: Array, onto: Array | None = None) -> Array:
-        """Mean current of the stimuli over `[t0, t1]`, added to `onto`, `(N,)` nA."""
-        stimuli = [i for i in self.inputs if isinstance(i, AbstractStimulus)]
-        total = jnp.zeros_like(self.area) if onto is None else onto
-        total = whole(total) if stimuli else total
-        for stimulus in stimuli:
-            total = total.at[stimulus.site].add(stimulus.current(t0, t1))
-        return total
+    def add_inputs(
+        self,
+        v: Array,
+        inputs: list,
+        t0: Array,
+        t1: Array,
+        outward: Array,
+        stiff: bool | None = None,
+    ) -> Array:
+        """`outward (N,)` nA plus the inputs' currents over `[t0, t1]`; `stiff` asks for these."""
+        chosen = self._chosen(inputs, stiff)
+        outward = whole(outward) if any(isinstance(i.at, Sites) for i, _ in chosen) else outward
+        for item, x in chosen:
+            outward = item.at.add_to(outward, item.input.outward(item.at.take(v), x, t0, t1))
+        return outward
 
-    def clamped(self, t: Array) -> tuple[Array, Array]:
-        """Clamp conductance `(N,)` µS and conductance times command `(N,)` nA at `t`."""
-        g, drive = jnp.zeros_like(self.area), jnp.zeros_like(self.area)
-        for clamp in self.inputs:
-            if isinstance(clamp, VoltageClamp):
-                at = clamp.conductance(t)
-                g = g.at[clamp.site].add(at)
-                drive = drive.at[clamp.site].add(at * clamp.command(t))
-        return g, drive
+    def add_linear_inputs(
+        self, v: Array, inputs: list, t0: Array, t1: Array, outward: Array, slopes: Array,
+        stiff: bool | None = None,
+    ) -> tuple[Array, Array]:  # fmt: skip
+        """As `add_inputs`, together with `slopes (N,)` µS plus the slopes of these currents."""
+        chosen = self._chosen(inputs, stiff)
+        if any(isinstance(item.at, Sites) for item, _ in chosen):
+            outward, slopes = whole(outward), whole(slopes)
+        for item, x in chosen:
+            near = item.at.take(v)
 
-    @property
-    def has_clamp(self) -> bool:
-        """Whether a voltage clamp is among the inputs."""
-        return any(isinstance(i, VoltageClamp) for i in self.inputs)
+            def current(u: Array, item: Placed = item, x: Own = x) -> Array:
+                return item.input.outward(u, x, t0, t1)
 
-    @property
-    def has_stiff_clamp(self) -> bool:
-        """Whether a voltage clamp is more than a soft one."""
-        return any(isinstance(i, VoltageClamp) and not i.soft for i in self.inputs)
+            if depends(current, near)[0]:
+                i, by_v = jax.jvp(current, (near,), (jnp.ones_like(near),))
+                slopes = item.at.add_to(slopes, by_v)
+            else:
+                i = current(near)
+            outward = item.at.add_to(outward, i)
+        return outward, slopes
 
-    def conductances(self, state: State, t: Array, carried: bool) -> tuple:
-        """Per synapse group `(k,)` µS: from the carried traces, or summed over events at `t`."""
-
-        def one(group, x):  # noqa: ANN001, ANN202
-            if not isinstance(group, AbstractSynapse):
-                return ()
-            return group.conductance(x) if carried and not group.explicit else group.summed(t)
-
-        return tuple(one(g, x) for g, x in zip(self.inputs, state.inputs, strict=True))
+    def _chosen(self, inputs: list, stiff: bool | None) -> list[tuple[Placed, Own]]:
+        pairs = zip(self.placed, inputs, strict=True)
+        return [(i, x) for i, x in pairs if stiff is None or i.input.stiff == stiff]
 
     # --- cable ------------------------------------------------------------------------------
 
     def matrix(self, diagonal: Array) -> TreeMatrix:
         """The tree matrix with `diagonal (N,)` µS and the axial couplings off the diagonal."""
         return TreeMatrix(diagonal, self.edge, self.tree)
+
+    def axial_current(self, v: Array) -> Array:
+        """Current that leaves each node along the cable, nA."""
+        return self.matrix(self.axial).mv(v)
 
     def complete(self, v: Array, extra: Array, current: Array) -> Array:
         """`v` with its algebraic nodes solved for, at `extra` slope (µS), `current` (nA)."""
@@ -189,6 +233,16 @@ class Model(eqx.Module):
         matrix = TreeMatrix(diagonal, free_edge, self.tree)
         return jnp.where(fixed, v, matrix.solve(jnp.where(fixed, 0.0, pull + current)))
 
+    def settle(self, v: Array, inputs: list, t: Array) -> Array:
+        """`v` with its algebraic nodes in balance at `t`; the inputs' currents there by Newton."""
+        zero = jnp.zeros_like(self.area)
+        if not self.placed or not self.exposed:
+            return self.complete(v, zero, zero)
+        for _ in range(3):
+            outward, by_v = self.add_linear_inputs(v, inputs, t, t, zero, zero)
+            v = self.complete(v, by_v, by_v * v - outward)
+        return v
+
     # --- time -------------------------------------------------------------------------------
 
     def initial(self, v0: Array, rounded: bool) -> State:
@@ -197,120 +251,116 @@ class Model(eqx.Module):
         hidden = jnp.full(len(self.area) - self.n, jnp.mean(spread))
         zero = jnp.zeros_like(self.area)
         v = self.complete(jnp.concatenate([spread, hidden]), zero, zero)
-        mechanisms = tuple(
-            {"inside": item.mechanism.start(item.at.take(v))}
-            if isinstance(item.mechanism, AbstractPool)
-            else {}
-            for item in self.inserted
-        )
-        envs = self.environments(State(v, mechanisms, ()))
-        mechanisms = tuple(
-            x or item.mechanism.initial(item.at.take(v), env)
-            for item, x, env in zip(self.inserted, mechanisms, envs, strict=True)
-        )
-        return State(v, mechanisms, self.initial_inputs(v, rounded))
+        return State(v, self.at_rest(v, None), self.initial_inputs(v, rounded))
+
+    def at_rest(self, v: Array, writers: list[dict[str, Array]] | None) -> list[dict[str, Array]]:
+        """The mechanisms' states at rest at `v (N,)` mV.
+
+        Those that move concentrations have the states in `writers` or, for `None`, their own.
+        """
+        if writers is None:
+            e = self.e
+            default = {ion: jnp.full_like(e[ion], IONS[ion].inside) for ion in e}
+            around = {ion: jnp.full_like(e[ion], IONS[ion].outside) for ion in e}
+            zero = jnp.zeros_like(v)
+
+            def see(item: Inserted) -> Env:
+                near = [
+                    {ion: item.at.take(values[ion]) for ion in item.mechanism.reads}
+                    for values in (e, default, around)
+                ]
+                still = {ion: item.at.take(zero) for ion in item.mechanism.writes}
+                return Env(self.celsius, *near, still)
+
+            writers = [
+                item.mechanism.initial(item.at.take(v), see(item)) if item.mechanism.writes else {}
+                for item in self.inserted
+            ]
+        blank = [
+            x if item.mechanism.writes else {}
+            for item, x in zip(self.inserted, writers, strict=True)
+        ]
+        envs = self.environments(blank)
+        return [
+            x if item.mechanism.writes else item.mechanism.initial(item.at.take(v), env)
+            for item, x, env in zip(self.inserted, blank, envs, strict=True)
+        ]
 
     def initial_inputs(self, v: Array, rounded: bool) -> list:
         """What `State.inputs` holds at `start`, at `v (N,)` mV."""
-        inputs = []
-        for group, table in zip(self.inputs, self.events, strict=True):
-            if isinstance(group, AbstractKineticSynapse):
-                inputs.append(group.initial(v[group.site]))
-            elif table is None:
-                inputs.append(None)
-            else:
-                inputs.append(table.before(group, self.start, self.h, rounded))
-        return inputs
+        return [
+            item.input.init(item.at.take(v))
+            if table is None
+            else table.before(item.input, self.start, self.h, rounded)
+            for item, table in zip(self.placed, self.tables, strict=True)
+        ]
 
     def advance(
-        self, v: Array, state: State, ions: Currents, h: Array
-    ) -> tuple[dict[str, Array], ...]:
+        self, v: Array, mechanisms: list[dict[str, Array]], ions: Currents, h: Array
+    ) -> list[dict[str, Array]]:
         """Mechanism states `h` ms later at frozen `v`: concentrations first, then their readers."""
-        moved = []
-        for item, x in zip(self.inserted, state.mechanisms, strict=True):
-            pool = item.mechanism
-            if isinstance(pool, AbstractPool):
-                current = item.at.take(ions[pool.ion])
-                x = exponential_euler(
-                    lambda y, pool=pool, current=current: {
-                        "inside": pool.pool_derivative(y["inside"], current)
-                    },
-                    x,
-                    h,
-                )
-            moved.append(x)
-        envs = self.environments(State(v, tuple(moved), ()))
-        return tuple(
-            x
-            if isinstance(item.mechanism, AbstractPool)
-            else item.mechanism.advance(item.at.take(v), x, env, h)
-            for item, x, env in zip(self.inserted, moved, envs, strict=True)
-        )
+        writing = [bool(item.mechanism.writes) for item in self.inserted]
+        if any(writing):
+            envs = self.feel(self.environments(mechanisms), ions)
+            mechanisms = [
+                item.mechanism.advance(item.at.take(v), x, env, h) if now else x
+                for item, x, env, now in zip(self.inserted, mechanisms, envs, writing, strict=True)
+            ]
+        envs = self.environments(mechanisms)
+        return [
+            x if done else item.mechanism.advance(item.at.take(v), x, env, h)
+            for item, x, env, done in zip(self.inserted, mechanisms, envs, writing, strict=True)
+        ]
 
-    def derivative(self, t: Array, state: State) -> State:
-        """The vector field: d(state)/dt, with algebraic voltages solved for, not integrated."""
-        envs = self.environments(state)
-        conductances = self.conductances(state, t, carried=False)
-        v = self.at_nodes(t, state, envs, conductances)
-        outward, ions = self.membrane_current(v, state, envs, conductances)
-        g_clamp, drive = self.clamped(t)
-        net = self.injected(t, t, drive - g_clamp * v - outward - self.axial_current(v))
-        live = self.capacitance > 0
-        dv = jnp.where(live, net / jnp.where(live, self.capacitance, 1.0), 0.0)
-        mechanisms = []
-        for item, x, env in zip(self.inserted, state.mechanisms, envs, strict=True):
-            mechanism = item.mechanism
-            if isinstance(mechanism, AbstractPool):
-                current = item.at.take(ions[mechanism.ion])
-                mechanisms.append({"inside": mechanism.pool_derivative(x["inside"], current)})
-            else:
-                mechanisms.append(mechanism.derivative(item.at.take(v), x, env))
-        inputs = tuple(
-            group.derivative(v[group.site], x, group.drive(t))
-            if isinstance(group, AbstractKineticSynapse)
-            else jax.tree.map(jnp.zeros_like, x)
-            for group, x in zip(self.inputs, state.inputs, strict=True)
-        )
-        return State(dv, tuple(mechanisms), inputs)
+    def balance(self, t: Array, y: State) -> State:
+        """The current into every node, nA, and the slope of every state, at `t`.
 
-    def completed(self, t: Array, state: State) -> State:
-        """`state` with its algebraic voltages filled in, as a generic solver leaves them."""
-        envs = self.environments(state)
-        v = self.at_nodes(t, state, envs, self.conductances(state, t, carried=False))
-        return State(v, state.mechanisms, state.inputs)
+        The state of an input that the voltage does not act on has no slope: None.
+        """
+        envs = self.environments(y.mechanisms)
+        outward, ions = self.membrane_current(y.v, y.mechanisms, envs)
+        outward = self.add_inputs(y.v, y.inputs, t, t, outward)
+        envs = self.feel(envs, ions)
+        mechanisms = [
+            item.mechanism.derivative(item.at.take(y.v), x, env)
+            for item, x, env in zip(self.inserted, y.mechanisms, envs, strict=True)
+        ]
+        inputs = [
+            item.input.derivative(item.at.take(y.v), x, t) if item.input.coupled else None
+            for item, x in zip(self.placed, y.inputs, strict=True)
+        ]
+        return State(-outward - self.axial_current(y.v), mechanisms, inputs)
 
-    def axial_current(self, v: Array) -> Array:
-        """Current leaving each node along the cable, `(N,)` nA."""
-        return self.matrix(self.axial).mv(v)
+    def recall(self, t: Array, inputs: list) -> list:
+        """`inputs` with the states that events alone make summed over all of these up to `t`."""
+        return [
+            item.gather(traces_at(item.input, t), len(self.area))
+            if item.input.eventful and not item.input.coupled
+            else x
+            for item, x in zip(self.placed, inputs, strict=True)
+        ]
 
-    def at_nodes(self, t: Array, state: State, envs: tuple[Env, ...], conductances: tuple) -> Array:
-        """`state.v` with its algebraic nodes in balance at `t`; point currents there by Newton."""
-        zero = jnp.zeros_like(self.area)
-        if not self.inputs or not self.exposed:
-            return self.complete(state.v, zero, zero)
-        g_clamp, drive = self.clamped(t)
-        push = self.injected(t, t, drive)
-        v = state.v
-        for _ in range(3):
-            guess = eqx.tree_at(lambda s: s.v, state, v)
-            (outward, _), (slope, _) = self.linearised(guess, envs, conductances)
-            v = self.complete(v, slope + g_clamp, push - outward + slope * v)
-        return v
+    def completed(self, t: Array, y: State) -> State:
+        """`y` with its algebraic voltages filled in, as a generic solver leaves them."""
+        inputs = self.recall(t, y.inputs)
+        return State(self.settle(y.v, inputs, t), y.mechanisms, inputs)
 
 
 def vector_field(t: Array, y: State, args: Model) -> State:
-    """`Model.derivative` in the form that `diffrax.ODETerm` takes."""
-    return args.derivative(t, y)
+    """d(state)/dt in the form that `diffrax.ODETerm` takes, algebraic voltages solved for."""
+    full = args.completed(t, y)
+    slopes = args.balance(t, full)
+    live = args.capacitance > 0
+    dv = jnp.where(live, slopes.v / jnp.where(live, args.capacitance, 1.0), 0.0)
+    inputs = [
+        jax.tree.map(jnp.zeros_like, x) if dx is None else dx
+        for x, dx in zip(y.inputs, slopes.inputs, strict=True)
+    ]
+    return State(dv, slopes.mechanisms, inputs)
 
 
-def build_model(
-    cell: Cell, inputs: tuple, *, grid: Array, h: Array, rounded: bool, widths: tuple
-) -> Model:
-    """Lay out `cell` and `inputs` for steps of `h` ms at the times `grid (steps + 1,)` ms.
-
-    `rounded` delivers events at the nearest step, as NEURON does, instead of at their exact time;
-    `widths` bounds the events of each input that fall into one step (`None` for all of them).
-    """
+def build_model(cell: Cell, inputs: tuple, *, start: Array, h: Array) -> Model:
+    """Lay out `cell` and `inputs` for a run from `start` in steps of `h` ms, without tables yet."""
     if cell.area.ndim > 1:
         raise ValueError(STACKED.format(len(cell.area)).capitalize())
     padding = jnp.zeros(cell.tree.n - cell.n, cell.area.dtype)
@@ -319,26 +369,61 @@ def build_model(
     along = ra * cell.own + ra[cell.tree.above] * cell.via
     resistance = jnp.where(cell.tree.joined, along, 1.0)
     edge = jnp.where(cell.tree.joined, 1.0 / resistance, 0.0)
-    inputs = tuple(i.prepare() if isinstance(i, AbstractStimulus) else i for i in inputs)
-    events = tuple(
-        table_of(group, grid, h, rounded, width)
-        if isinstance(group, AbstractSynapse) and not group.explicit
-        else None
-        for group, width in zip(inputs, widths, strict=True)
-    )
     return Model(
         inserted=cell.inserted,
-        inputs=inputs,
-        events=events,
+        placed=tuple(Placed(item, Sites(_nodes(item.site, len(area)))) for item in inputs),
+        tables=(None,) * len(inputs),
+        edges=None,
         area=area,
         capacitance=area * jnp.concatenate([cell.cm, padding]) * 1e-5,
         edge=edge,
         axial=edge.at[cell.tree.above].add(edge),
+        e=_potentials(cell, jnp.zeros_like(area)),
         celsius=cell.celsius,
-        start=grid[0],
+        start=start,
         h=h,
         tree=cell.tree,
         membrane=cell.membrane,
         n=cell.n,
         exposed=cell.exposed,
     )
+
+
+def by_step(model: Model, grid: Array, rounded: bool, widths: tuple[int | None, ...]) -> Model:
+    """`model` ready for steps at the times `grid (steps + 1,)` ms: inputs prepared, events sorted.
+
+    `rounded` delivers events at the nearest step, as NEURON does, instead of at their exact time;
+    `widths` bounds the events of each input that fall into one step (`None` for all of them).
+    """
+    placed = tuple(Placed(item.input.prepare(), item.at) for item in model.placed)
+    tables = tuple(
+        table_of(item.input, grid, model.h, rounded, width) if item.input.eventful else None
+        for item, width in zip(placed, widths, strict=True)
+    )
+    return replace(model, placed=placed, tables=tables)
+
+
+def _nodes(site: Array, size: int) -> Array:
+    """The sites of an input, where -1, which is nowhere, becomes a number past the last node."""
+    return jnp.where(site < 0, size, site)
+
+
+def _potentials(cell: Cell, like: Array) -> dict[str, Array]:
+    """Reversal potentials where no mechanism moves the ion, for all ions that are read, `(N,)` mV.
+
+    By NEURON's rule: the usual one, unless some mechanism of the compartment reads or moves the
+    concentrations; then Nernst's, of the usual concentrations at the cell's temperature.
+    """
+    needed = {i for item in cell.inserted for i in (*item.mechanism.reads, *item.mechanism.writes)}
+    out = {}
+    for ion in sorted(needed):
+        if ion not in IONS:
+            raise ValueError(f"unknown ion {ion!r}; there are {', '.join(sorted(IONS))}.")
+        default = IONS[ion]
+        e = jnp.full_like(like, default.reversal)
+        potential = nernst(default.charge, default.inside, default.outside, cell.celsius)
+        for item in cell.inserted:
+            if ion in concentrations_read(item.mechanism) or ion in item.mechanism.writes:
+                e = item.at.put(e, potential)
+        out[ion] = e
+    return out

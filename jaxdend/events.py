@@ -1,10 +1,10 @@
-"""Events of a synapse group, sorted by the step that delivers them.
+"""Events of an input, sorted by the step that delivers them, or by time.
 
 A step looks only at its own few events, so that a hundred thousand of them cost what one step's
 share costs.
 """
 
-from typing import Self
+from typing import Any, Self
 
 import equinox as eqx
 import jax
@@ -12,9 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from jaxdend.synapses import AbstractSynapse, Binned
+from jaxdend.inputs import AbstractInput
+from jaxdend.synapses.binned import Binned
 
-Traces = tuple[Array, ...]
+Traces = Any  # the state of an input that events kick, a pytree of arrays (k,)
+
+_BATCH = 16  # events of a queue delivered at once; more at the same instant take further rounds
 
 
 class Due(eqx.Module):
@@ -25,11 +28,11 @@ class Due(eqx.Module):
 
     def deliver(self, traces: Traces) -> Traces:
         """`traces (k,)` after these events."""
-        return tuple(z.at[self.synapse].add(dz) for z, dz in zip(traces, self.jump, strict=True))
+        return jax.tree.map(lambda z, dz: z.at[self.synapse].add(dz), traces, self.jump)
 
 
 class EventTable(eqx.Module):
-    """The jumps that a group's kinetic traces make, in order of time."""
+    """The jumps that the state of an input makes, in order of time."""
 
     step: Array  # (M + width,) int, the step that delivers each event; past the last step if never
     synapse: Array  # (M + width,) int, which of the k synapses
@@ -40,7 +43,7 @@ class EventTable(eqx.Module):
     @classmethod
     def of(
         cls,
-        group: AbstractSynapse,
+        group: AbstractInput,
         grid: Array,
         h: Array,
         rounded: bool,
@@ -53,8 +56,9 @@ class EventTable(eqx.Module):
         that of the unrounded event. Otherwise the traces live at t_n + h/2 and an event enters
         with its exact lag to it.
         """
-        k = group.site.shape[0]
-        times, weight = (a.reshape(-1) for a in group.schedule())
+        times, weight = group.schedule()
+        synapse = jnp.repeat(jnp.arange(len(times)), times.shape[-1])
+        times, weight = times.reshape(-1), weight.reshape(-1)
         steps = len(grid) - 1
         step = delivery_step(jax.lax.stop_gradient(times), grid, h)
         live = (step >= 0) & (step < steps)
@@ -63,22 +67,19 @@ class EventTable(eqx.Module):
             due = jax.lax.stop_gradient(times)
         lag = jnp.where(live, due - times, 0.0)
         lag = lag if rounded else jnp.maximum(lag, 0.0)
-        jump = tuple(jnp.where(live, weight * z, 0.0) for z in group.impulse(lag))
-        synapse = jnp.repeat(jnp.arange(k), group.times.shape[-1])
+        jump = jax.tree.map(lambda z: jnp.where(live, weight * z, 0.0), group.impulse(lag))
         total = len(step)
         width = total if width is None else min(width, total)
         if width < total:
             order = jnp.argsort(step)
-            step, synapse = step[order], synapse[order]
-            jump = tuple(z[order] for z in jump)
-            step = jnp.concatenate([step, jnp.full(width, steps, step.dtype)])
-            synapse = jnp.concatenate([synapse, jnp.zeros(width, synapse.dtype)])
-            jump = tuple(jnp.concatenate([z, jnp.zeros(width, z.dtype)]) for z in jump)
+            step = _longer(step[order], width, steps)
+            synapse = _longer(synapse[order], width, 0)
+            jump = jax.tree.map(lambda z: _longer(z[order], width, 0.0), jump)
         first = jnp.searchsorted(step, jnp.arange(steps)) if width < total else jnp.zeros(1, int)
         return cls(step=step, synapse=synapse, jump=jump, first=first, width=width)
 
     def at_nodes(self, site: Array, nodes: int) -> Self:
-        """The same events delivered to the nodes of the synapses, `site (k,)`."""
+        """The same events delivered to the nodes of the sites, `site (k,)`."""
         del nodes
         return eqx.tree_at(lambda table: table.synapse, self, site[self.synapse])
 
@@ -90,33 +91,29 @@ class EventTable(eqx.Module):
                 lambda a: jax.lax.dynamic_slice(a, (self.first[n],), (self.width,)),
                 (step, synapse, jump),
             )
-        return Due(synapse, tuple(jnp.where(step == n, dz, 0.0) for dz in jump))
+        return Due(synapse, jax.tree.map(lambda dz: jnp.where(step == n, dz, 0.0), jump))
 
     def gathered(self, total: Traces, n: Array, part: Traces) -> Traces:
         """`total`, of the shape of `jump`, with the cotangent `part` of `due(n).jump` added."""
         if self.width == len(self.step):
-            return tuple(
-                z + jnp.where(self.step == n, dz, 0.0) for z, dz in zip(total, part, strict=True)
-            )
+            return jax.tree.map(lambda z, dz: z + jnp.where(self.step == n, dz, 0.0), total, part)
         begin = self.first[n]
         due = jax.lax.dynamic_slice(self.step, (begin,), (self.width,)) == n
-        return tuple(
-            jax.lax.dynamic_update_slice(
-                z,
-                jax.lax.dynamic_slice(z, (begin,), (self.width,)) + jnp.where(due, dz, 0.0),
-                (begin,),
-            )
-            for z, dz in zip(total, part, strict=True)
-        )
+
+        def add(z: Array, dz: Array) -> Array:
+            old = jax.lax.dynamic_slice(z, (begin,), (self.width,))
+            return jax.lax.dynamic_update_slice(z, old + jnp.where(due, dz, 0.0), (begin,))
+
+        return jax.tree.map(add, total, part)
 
     @staticmethod
-    def before(group: AbstractSynapse, start: Array, h: Array, rounded: bool) -> Traces:
+    def before(group: AbstractInput, start: Array, h: Array, rounded: bool) -> Traces:
         """Traces left by events from before the first step, as that step will use them."""
         times, weight = group.schedule()
         past = jax.lax.stop_gradient(times) <= first_moment(start, h)
         now = start if rounded else start + h / 2
-        ago = jnp.where(past, now - times, 0.0)
-        return tuple(jnp.sum(jnp.where(past, weight * z, 0.0), axis=1) for z in group.impulse(ago))
+        ago = jnp.where(past, now - jnp.where(past, times, 0.0), 0.0)
+        return _summed(group.impulse(ago), weight, past)
 
 
 class DueRow(eqx.Module):
@@ -126,7 +123,7 @@ class DueRow(eqx.Module):
 
     def deliver(self, traces: Traces) -> Traces:
         """`traces`, of the shape of `jump`, after these events."""
-        return tuple(z + dz for z, dz in zip(traces, self.jump, strict=True))
+        return jax.tree.map(jnp.add, traces, self.jump)
 
 
 class BinTable(eqx.Module):
@@ -140,11 +137,9 @@ class BinTable(eqx.Module):
     nodes: int = eqx.field(default=0, static=True)
 
     @classmethod
-    def of(
-        cls, group: AbstractSynapse, train: Binned, grid: Array, h: Array, rounded: bool
-    ) -> Self:
+    def of(cls, group: AbstractInput, train: Binned, grid: Array, h: Array, rounded: bool) -> Self:
         """The rows of `train` by step, as in `EventTable.of`."""
-        k = group.site.shape[0]
+        k, weight = group.site.shape[0], group.weight
         since = (train.onset - grid[0]) / h
         first = jnp.ceil(since - 0.5 - 1e-6)  # the step within half of one, rounding aside
         lag = jnp.zeros_like(since) if rounded else jnp.maximum((first + 0.5 - since) * h, 0.0)
@@ -152,7 +147,7 @@ class BinTable(eqx.Module):
         every = jnp.maximum(jnp.round(train.width / h), 1.0)
         return cls(
             counts=train.counts,
-            jump=tuple(group.weight * jnp.broadcast_to(z, (k,)) for z in impulse),
+            jump=jax.tree.map(lambda z: weight * jnp.broadcast_to(z, (k,)), impulse),
             first=first.astype(int),
             every=every.astype(int),
         )
@@ -166,27 +161,29 @@ class BinTable(eqx.Module):
 
         def row() -> Traces:
             number = self._row(n)
-            jump = tuple(number * z for z in self.jump)
+            jump = jax.tree.map(lambda z: number * z, self.jump)
             if self.node is None:
                 return jump
-            return tuple(jnp.zeros(self.nodes, z.dtype).at[self.node].add(z) for z in jump)
+            return jax.tree.map(lambda z: jnp.zeros(size, z.dtype).at[self.node].add(z), jump)
 
-        size = len(self.jump[0]) if self.node is None else self.nodes
-        none = tuple(jnp.zeros(size, z.dtype) for z in self.jump)
+        size = self.counts.shape[1] if self.node is None else self.nodes
+        none = jax.tree.map(lambda z: jnp.zeros(size, z.dtype), self.jump)
         return DueRow(jax.lax.cond(self._begins(n), row, lambda: none))
 
     def gathered(self, total: Traces, n: Array, part: Traces) -> Traces:
         """`total`, of the shape of `jump`, with the cotangent `part` of `due(n).jump` added."""
         number = jnp.where(self._begins(n), self._row(n), 0.0)
-        own = part if self.node is None else tuple(dz[self.node] for dz in part)
-        return tuple(z + number * dz for z, dz in zip(total, own, strict=True))
+        own = part
+        if self.node is not None:  # nodes past the last are nowhere
+            own = jax.tree.map(lambda dz: dz.at[self.node].get(mode="fill", fill_value=0), part)
+        return jax.tree.map(lambda z, dz: z + number * dz, total, own)
 
     @staticmethod
-    def before(group: AbstractSynapse, start: Array, h: Array, rounded: bool) -> Traces:
+    def before(group: AbstractInput, start: Array, h: Array, rounded: bool) -> Traces:
         """Nothing: `simulate` refuses bins from before its beginning."""
         del h, rounded
         zero = group.impulse(jnp.zeros(group.site.shape, start.dtype))
-        return tuple(jnp.zeros(group.site.shape, z.dtype) for z in zero)
+        return jax.tree.map(lambda z: jnp.zeros(group.site.shape, z.dtype), zero)
 
     def _begins(self, n: Array) -> Array:
         since = n - self.first
@@ -197,15 +194,98 @@ class BinTable(eqx.Module):
         """How many events each synapse has in the bin of step `n`."""
         at = jnp.clip((n - self.first) // self.every, 0, len(self.counts) - 1)
         row = jax.lax.dynamic_index_in_dim(self.counts, at, keepdims=False)
-        return row.astype(self.jump[0].dtype)
+        return row.astype(jax.tree.leaves(self.jump)[0].dtype)
+
+
+class Queue(eqx.Module):
+    """The events of an input in order of time, and what each adds to its state."""
+
+    times: Array  # (M + _BATCH,) ms, ascending, inf at the end
+    synapse: Array  # (M + _BATCH,) int, which of the k sites
+    jump: Traces  # (M + _BATCH,) each
+
+    @classmethod
+    def of(cls, group: AbstractInput) -> "Queue":
+        """Sort the events of `group`."""
+        times, weights = group.schedule()
+        k, m = times.shape
+        times = times.reshape(-1)
+        order = jnp.argsort(jax.lax.stop_gradient(times))
+        jump = jax.tree.map(lambda z: weights.reshape(-1) * z, group.impulse(jnp.zeros_like(times)))
+        return cls(
+            _longer(times[order], _BATCH, jnp.inf),
+            _longer(jnp.repeat(jnp.arange(k), m)[order], _BATCH, 0),
+            jax.tree.map(lambda z: _longer(z[order], _BATCH, 0.0), jump),
+        )
+
+    @property
+    def rounds(self) -> int:
+        """How many batches there are at most."""
+        return len(self.times) // _BATCH
+
+    @staticmethod
+    def before(group: AbstractInput, start: Array, h: Array, rounded: bool) -> Traces:
+        """The state left by events up to and at `start`."""
+        del h, rounded
+        return traces_at(group, start)
+
+    def behind(self, t: Array) -> Array:
+        """How many events lie at or before `t`."""
+        return jnp.searchsorted(jax.lax.stop_gradient(self.times), t, side="right")
+
+    def deliver(self, z: Traces, head: Array, due: Array) -> tuple[Traces, Array]:
+        """The state after events from the `head`-th on, a batch at most, and the new head."""
+        at = head + jnp.arange(_BATCH)
+        live = at < due
+        at = jnp.minimum(at, len(self.times) - 1)
+        z = jax.tree.map(
+            lambda trace, jump: trace.at[self.synapse[at]].add(jnp.where(live, jump[at], 0.0)),
+            z,
+            self.jump,
+        )
+        return z, jnp.minimum(head + _BATCH, due)
+
+
+def traces_at(group: AbstractInput, t: Array) -> Traces:
+    """The state that all events up to and at `t` have left there, `(k,)` each."""
+    times, weights = group.schedule()
+    past = jax.lax.stop_gradient(times) <= t
+    lag = jnp.where(past, t - jnp.where(past, times, 0.0), 0.0)
+    return _summed(group.impulse(lag), weights, past)
+
+
+def since_start(
+    group: AbstractInput, x: Traces, start: Array, t: Array, h: Array, rounded: bool
+) -> Traces:
+    """The state at `t`, as the step from there will use it, of `x` at `start`, `(k,)` each.
+
+    What the steps in between make of it: `x` decays, and their events are summed.
+    """
+    times, weights = group.schedule()
+    known = jax.lax.stop_gradient(times)
+    due = (known > first_moment(start, h)) & (known <= first_moment(t, h))
+    now = t if rounded else t + h / 2
+    lag = jnp.where(due, now - jnp.where(due, times, 0.0), 0.0)
+    still = jnp.zeros_like(weights[:, 0])
+    kept = group.advance(still, x, start, start, t - start)
+    return jax.tree.map(jnp.add, kept, _summed(group.impulse(lag), weights, due))
+
+
+def _summed(impulse: Traces, weights: Array, past: Array) -> Traces:
+    return jax.tree.map(lambda z: jnp.sum(jnp.where(past, weights * z, 0.0), axis=1), impulse)
+
+
+def _longer(x: Array, by: int, value: Any) -> Array:
+    return jnp.concatenate([x, jnp.full(by, value, x.dtype)])
 
 
 def table_of(
-    group: AbstractSynapse, grid: Array, h: Array, rounded: bool, width: int | None
+    group: AbstractInput, grid: Array, h: Array, rounded: bool, width: int | None
 ) -> EventTable | BinTable:
     """The events of `group` by step; arguments as of `EventTable.of`."""
-    if isinstance(group.times, Binned):
-        return BinTable.of(group, group.times, grid, h, rounded)
+    times = getattr(group, "times", None)
+    if isinstance(times, Binned):
+        return BinTable.of(group, times, grid, h, rounded)
     return EventTable.of(group, grid, h, rounded, width)
 
 
@@ -224,10 +304,13 @@ def first_moment(start: Array, h: Array) -> Array:
     return start - (h / 2 - 1e-6 * h)
 
 
-def widest_step(times: np.ndarray, grid: np.ndarray, h: float) -> int:
-    """Bound on the events in one step, rounded up to a power of two so that programs are shared."""
+def widest_step(times: np.ndarray, grid: np.ndarray, origin: float, h: float) -> int:
+    """Bound on the events in one step, rounded up to a power of two so that programs are shared.
+
+    **Arguments:** `times` ms; `grid (steps + 1,)` ms, counted from `origin`; `h` ms.
+    """
     with jax.ensure_compile_time_eval():  # as in the run itself, to the last bit
-        grid_, times_ = jnp.asarray(grid, float), jnp.asarray(times, float)
+        grid_, times_ = jnp.asarray(grid, float), jnp.asarray(times, float) - float(origin)
         step = np.asarray(delivery_step(times_.reshape(-1), grid_, jnp.asarray(h, float)))
     inside = step[(step >= 0) & (step < len(grid) - 1)]
     if len(inside) == 0:

@@ -72,7 +72,7 @@ class Current(eqx.Module):
         i, item = _find(model, self.mechanism)
         if not isinstance(item.mechanism, AbstractChannel):
             raise ValueError(f"Current: {self.mechanism} carries no current; Inside(ion) reads it.")
-        currents = _currents(item, state, model.environments(state)[i], i)
+        currents = _currents(item, state, model.environments(state.mechanisms)[i], i)
         density = jnp.asarray(sum(currents.values()))
         return density[_rows(item.at, self.sites, self.mechanism)]
 
@@ -91,7 +91,7 @@ class IonCurrent(eqx.Module):
         """The current density, of the shape of `sites`."""
         total = jnp.zeros(model.n, state.v.dtype)
         carried: set[str | None] = set()
-        envs = model.environments(state)
+        envs = model.environments(state.mechanisms)
         for i, item in enumerate(model.inserted):
             if isinstance(item.mechanism, AbstractChannel):
                 currents = _currents(item, state, envs[i], i)

@@ -1,7 +1,5 @@
 """`rest`: the steady state of a cell, found inside `jit`, with implicit gradients."""
 
-from collections.abc import Callable
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -9,9 +7,7 @@ from jaxtyping import Array, ArrayLike
 
 from jaxdend.cell import Cell
 from jaxdend.dynamics import Model, State, build_model
-from jaxdend.mechanisms.base import AbstractPool
-
-Unknown = tuple[Array, list[Array]]  # (N,) mV and one (k,) mM per concentration mechanism
+from jaxdend.jacobian import linearise
 
 
 def rest(
@@ -25,8 +21,9 @@ def rest(
     """The state in which nothing moves, without inputs, reached from around `v0`.
 
     Newton's method on the balance of currents with every gate at its steady state and every
-    concentration unknown beside the voltage; the Jacobian is the tree plus local terms. Gradients
-    follow from the implicit function theorem, at the cost of one more solve.
+    concentration unknown beside the voltage; the Jacobian is that of the Rosenbrock methods.
+    Derivatives, up to the third, are those of the implicit function theorem: they come from two
+    more steps of Newton from the steady state, where a step's own error is of second order.
 
     **Arguments:** `v0`, a number or `(n,)` mV, where to look; `tolerance` on the last step, mV (in
     float32 at least 1e-4); `max_steps` of Newton; `throw=False` returns a state of NaN where no
@@ -42,27 +39,33 @@ def rest(
 
 @eqx.filter_jit
 def _rest(cell: Cell, v0: Array, tolerance: float, max_steps: int, throw: bool) -> State:
-    grid = jnp.asarray([0.0, 0.025], cell.area.dtype)
-    model = build_model(cell, (), grid=grid, h=grid[1], rounded=True, widths=())
+    zero = jnp.zeros((), cell.area.dtype)
+    model = build_model(cell, (), start=zero, h=zero + 0.025)
     begin = model.initial(v0, True)
-    pools = tuple(isinstance(item.mechanism, AbstractPool) for item in cell.inserted)
     tolerance = max(tolerance, 1e3 * float(jnp.finfo(begin.v.dtype).eps))
-    inside = [x["inside"] for x, pool in zip(begin.mechanisms, pools, strict=True) if pool]
+    writers = [
+        x if item.mechanism.writes else {}
+        for item, x in zip(model.inserted, begin.mechanisms, strict=True)
+    ]
+    frozen = jax.lax.stop_gradient(model)
 
-    def residual(z: Unknown) -> Unknown:
-        return _residual(model, z)
+    def moving(carry: tuple) -> Array:
+        _, size, k = carry
+        return (size > tolerance) & (k < max_steps)
 
-    def solve(f: Callable, z: Unknown) -> Unknown:
-        return _newton(model, f, z, tolerance, max_steps)
+    def step(carry: tuple) -> tuple:
+        z, _, k = carry
+        z, size = _newton(frozen, *z)
+        return z, size, k + 1
 
-    def tangent_solve(g: Callable, y: Unknown) -> Unknown:
-        zero = jax.tree.map(jnp.zeros_like, y)
-        return _local_solve(model, g, zero, y)
-
-    v, inside = jax.lax.custom_root(residual, (begin.v, inside), solve, tangent_solve)
-    state = _settled(model, v, inside)
-    worst = jnp.max(jnp.abs(_local_solve_at(model, (v, inside))[0]))
-    found = worst < 1e3 * tolerance
+    start = jax.lax.stop_gradient((begin.v, writers)), jnp.asarray(jnp.inf, begin.v.dtype), 0
+    z, _, _ = jax.lax.while_loop(moving, step, start)
+    size = jnp.zeros_like(begin.v[0])
+    for _ in range(2):
+        z, moved = _newton(model, *z)
+        size = jnp.maximum(size, moved)
+    state = State(z[0], model.at_rest(*z), [])
+    found = jax.lax.stop_gradient(size) < 1e3 * tolerance
     if not throw:
         return jax.tree.map(lambda a: jnp.where(found, a, jnp.nan), state)  # all are floating
     message = (
@@ -72,95 +75,21 @@ def _rest(cell: Cell, v0: Array, tolerance: float, max_steps: int, throw: bool) 
     return eqx.error_if(state, ~found, message)
 
 
-def _settled(model: Model, v: Array, inside: list[Array]) -> State:
-    """The state with every gate at rest at `v` and the given concentrations."""
-    left = iter(inside)
-    pools = tuple(
-        {"inside": next(left)} if isinstance(item.mechanism, AbstractPool) else {}
-        for item in model.inserted
-    )
-    envs = model.environments(State(v, pools, ()))
-    mechanisms = tuple(
-        x or item.mechanism.initial(item.at.take(v), env)
-        for item, x, env in zip(model.inserted, pools, envs, strict=True)
-    )
-    return State(v, mechanisms, ())
-
-
-def _residual(model: Model, z: Unknown) -> Unknown:
-    """Current out of every node (nA) and the drift of every concentration (mM/ms)."""
-    v, inside = z
-    state = _settled(model, v, inside)
-    outward, ions = model.membrane_current(v, state, model.environments(state), ())
-    drift = [
-        item.mechanism.pool_derivative(x["inside"], item.at.take(ions[item.mechanism.ion]))
-        for item, x in zip(model.inserted, state.mechanisms, strict=True)
-        if isinstance(item.mechanism, AbstractPool)
-    ]
-    return outward + model.axial_current(v), drift
-
-
-def _local_solve(model: Model, f: Callable, z: Unknown, r: Unknown) -> Unknown:
-    """Solve `J d = r` with `J` the Jacobian of `f` at `z`: a tree in v, local in concentrations.
-
-    Concentrations are eliminated compartment by compartment; every entry of `J` off the tree comes
-    from one `jax.jvp` with a tangent of ones.
-    """
-    (v, inside), (r_v, r_c) = z, r
-    at = [i.at for i in model.inserted if isinstance(i.mechanism, AbstractPool)]
-    nothing = (jnp.zeros_like(v), [jnp.zeros_like(c) for c in inside])
-
-    def push(tangent: Unknown) -> Unknown:
-        return jax.jvp(f, (z,), (tangent,))[1]
-
-    # a constant shift of v leaves the axial currents alone: what comes back is the local slope
-    slope, by_v = push((jnp.ones_like(v), nothing[1]))
-    diagonal = model.axial + slope
-    pivots = []
-    for p, where in enumerate(at):
-        ones = [jnp.ones_like(c) if q == p else jnp.zeros_like(c) for q, c in enumerate(inside)]
-        to_v, to_c = push((nothing[0], ones))
-        to_v, own = where.take(to_v), to_c[p]
-        diagonal = where.add_to(diagonal, -to_v * by_v[p] / own)
-        r_v = where.add_to(r_v, -to_v * r_c[p] / own)
-        pivots.append(own)
-    # compartments that pad a cell of a stack are isolated, have no conductance, and stay
-    matrix = model.matrix(jnp.where(diagonal == 0.0, 1.0, diagonal))
-    dv = jax.lax.custom_linear_solve(  # so that it can be transposed, for reverse mode
-        matrix.mv, r_v, lambda _, b: matrix.solve(b), symmetric=True
-    )
-    dc = [
-        (r - b * where.take(dv)) / own
-        for r, b, where, own in zip(r_c, by_v, at, pivots, strict=True)
-    ]
-    return dv, dc
-
-
-def _local_solve_at(model: Model, z: Unknown) -> Unknown:
-    """The Newton step from `z`."""
-    z = jax.lax.stop_gradient(z)
-    frozen = jax.lax.stop_gradient(model)
-
-    def f(z: Unknown) -> Unknown:
-        return _residual(frozen, z)
-
-    return _local_solve(frozen, f, z, f(z))
-
-
-def _newton(model: Model, f: Callable, z: Unknown, tolerance: float, max_steps: int) -> Unknown:
-    """Newton with steps of at most 5 mV, concentrations kept positive."""
-
-    def moving(carry: tuple) -> Array:
-        _, size, k = carry
-        return (size > tolerance) & (k < max_steps)
-
-    def step(carry: tuple) -> tuple:
-        (v, inside), _, k = carry
-        dv, dc = _local_solve(model, f, (v, inside), f((v, inside)))
-        size = jnp.max(jnp.abs(dv))
-        scale = jnp.minimum(1.0, 5.0 / jnp.maximum(size, 1e-30))
-        inside = [jnp.maximum(c - scale * d, 0.1 * c) for c, d in zip(inside, dc, strict=True)]
-        return (v - scale * dv, inside), size, k + 1
-
-    start = (z, jnp.asarray(jnp.inf, z[0].dtype), 0)
-    return jax.lax.while_loop(moving, step, start)[0]
+def _newton(model: Model, v: Array, writers: list[dict[str, Array]]) -> tuple[tuple, Array]:
+    """One step of at most 5 mV from voltages and concentrations, which stay positive; its size."""
+    zero = jnp.zeros_like(v[0])
+    state = State(v, model.at_rest(v, writers), [])
+    slopes = model.balance(zero, state)
+    change = linearise(model, state, zero, zero, settled=True).solve(model, slopes)
+    size = jnp.max(jnp.abs(change.v))
+    scale = jnp.minimum(1.0, 5.0 / jnp.maximum(jax.lax.stop_gradient(size), 1e-30))
+    moved = [
+        {
+            # every state of a mechanism that writes is a concentration or follows one
+            name: jnp.where(x[name] > 0, jnp.maximum(x[name] + scale * d[name], 0.1 * x[name]),
+                            x[name] + scale * d[name])
+            for name in x
+        }
+        for x, d in zip(writers, change.mechanisms, strict=True)
+    ]  # fmt: skip
+    return (v + scale * change.v, moved), size

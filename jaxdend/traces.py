@@ -22,6 +22,10 @@ class Traces(eqx.Module):
     sites: Array | None  # (r,) compartments
     values: dict[str, Any]  # name -> (t, ...) what the recording functions returned
     final: State  # the state after the last step: pass it on as `v0=` to go on from there
+    result: Any = None  # how the run ended, of `diffrax.RESULTS`; `diffrax.is_okay(result)`
+    # diffrax's `num_steps` and the like; `failed_at` (ms, inf if it did not) and `failed_site` (a
+    # node, -1 if it did not fail)
+    stats: dict[str, Any] = eqx.field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Array:
         """The recording called `name`."""

@@ -31,7 +31,6 @@ import jax
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
-from jaxdend._checks import Input
 from jaxdend._errors import ConfigError, MorphologyError
 from jaxdend.cell import Cell
 from jaxdend.config import registry
@@ -50,6 +49,7 @@ from jaxdend.config.schema import (
     read_toml,
     text,
 )
+from jaxdend.inputs import AbstractInput
 from jaxdend.rest import rest
 from jaxdend.simulate import Record, simulate
 from jaxdend.solvers import BackwardEuler, CrankNicolson
@@ -150,7 +150,7 @@ class ModelFile:
 
     def _input(
         self, name: str, i: int, item: Table, sites: ArrayLike, theta: Mapping[str, ArrayLike]
-    ) -> Input:
+    ) -> AbstractInput:
         """One input, with what `theta` has for it."""
         path = f"{name}.{i + 1}."
         arguments = {k: v for k, v in item.items() if k not in ("kind", "at", "preset")}
@@ -185,7 +185,7 @@ class Experiment:
 
     model: ModelFile
     base: Cell  # without mechanisms
-    inputs: tuple[Input, ...]
+    inputs: tuple[AbstractInput, ...]
     sites: tuple[int, ...]  # recorded compartments
     labels: tuple[str, ...]  # one for each of them
 
@@ -206,7 +206,7 @@ class Experiment:
                 cell = cell.insert(mechanism, mask(cell, item.get("where")))
         return cell
 
-    def drive(self, theta: Mapping[str, ArrayLike]) -> tuple[Input, ...]:
+    def drive(self, theta: Mapping[str, ArrayLike]) -> tuple[AbstractInput, ...]:
         """The inputs; `theta` maps paths such as `"stimulus.1.amplitude"` to other values.
 
         `"synapse.2.at"` is a compartment, or one for every place of that input. As pure as
@@ -227,7 +227,7 @@ class Experiment:
     def simulate(
         self,
         cell: Cell | None = None,
-        inputs: tuple[Input, ...] | None = None,
+        inputs: tuple[AbstractInput, ...] | None = None,
         *,
         record: Record = None,
         progress: bool = False,

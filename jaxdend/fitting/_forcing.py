@@ -12,13 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from jaxdend._checks import Input
 from jaxdend.cell import Cell
-from jaxdend.dynamics import Model, State, build_model
+from jaxdend.dynamics import Model, build_model, by_step
 from jaxdend.fitting._space import ParameterSpace
-from jaxdend.mechanisms.base import AbstractPool, overrides
-from jaxdend.stimuli import VoltageClamp
-from jaxdend.synapses import AbstractKineticSynapse
+from jaxdend.inputs import AbstractInput
+from jaxdend.mechanisms.base import overrides
 
 Build = Callable[[dict[str, Array]], Cell]
 
@@ -31,7 +29,7 @@ def teacher_force(
     space: ParameterSpace,
     ts: ArrayLike,
     v: Float[ArrayLike, "t n"],
-    inputs: Input | Sequence[Input] = (),
+    inputs: AbstractInput | Sequence[AbstractInput] = (),
     *,
     smooth: float = 0.0,
 ) -> dict[str, np.ndarray]:
@@ -138,7 +136,7 @@ class _Balance:
                 f"v has {volts.shape[1]} columns, but the cell {cell.n} compartments: teacher "
                 "forcing needs them all; nudging takes some"
             )
-        self.pooled = any(isinstance(i.mechanism, AbstractPool) for i in cell.inserted)
+        self.pooled = any(i.mechanism.writes for i in cell.inserted)
         model = self._model(jnp.asarray(x))
         hidden = np.zeros((len(volts), len(model.area) - cell.n))
         zero = jnp.zeros_like(model.area)
@@ -184,10 +182,9 @@ class _Balance:
 
     def _model(self, x: Array) -> Model:
         grid = jnp.asarray(self._times, float)
-        return build_model(
-            self._build(self.named(x)), self._inputs, grid=grid, h=grid[1] - grid[0],
-            rounded=False, widths=(None,) * len(self._inputs),
-        )  # fmt: skip
+        cell = self._build(self.named(x))
+        model = build_model(cell, self._inputs, start=grid[0], h=grid[1] - grid[0])
+        return by_step(model, grid, False, (None,) * len(self._inputs))
 
     def _driven(self, x: Array) -> list:
         model = self._model(x)
@@ -195,19 +192,21 @@ class _Balance:
 
         def step(mechanisms: list, inputs: tuple) -> tuple[list, list]:
             now, after, t = inputs
-            state = State(now, mechanisms, start.inputs)
-            _, ions = self._current(model, state, after, t)
-            return list(model.advance(after, state, ions, model.h)), mechanisms
+            _, ions = self._current(model, mechanisms, start.inputs, now, after, t)
+            return model.advance(after, mechanisms, ions, model.h), mechanisms
 
         along = self._v[:-1], self._v[1:], jnp.asarray(self._times[:-1], float)
         return jax.lax.scan(step, start.mechanisms, along)[1]
 
-    def _current(self, model: Model, state: State, after: Array, t: Array) -> tuple:
-        """Membrane current (nA) and ionic densities in mid-interval, as the solver takes them."""
-        envs = model.environments(state)
-        conductances = model.conductances(state, t + model.h / 2, carried=False)
-        (outward, ions), (slope, ion_slopes) = model.linearised(state, envs, conductances)
-        used = (after - state.v) / 2
+    def _current(
+        self, model: Model, mechanisms: list, inputs: list, now: Array, after: Array, t: Array
+    ) -> tuple:
+        """Outward current (nA), ions' densities in mid-interval, as the solver takes them."""
+        envs = model.environments(mechanisms)
+        (outward, ions), (slope, ion_slopes) = model.linearise(now, mechanisms, envs)
+        inputs = model.recall(t + model.h / 2, inputs)
+        outward, slope = model.add_linear_inputs(now, inputs, t, t + model.h, outward, slope)
+        used = (after - now) / 2
         ions = {ion: i + ion_slopes[ion] * used for ion, i in ions.items()}
         return outward + slope * used, ions
 
@@ -219,9 +218,8 @@ class _Balance:
 
         def one(mechanisms: list, k: Array) -> Array:
             now, after, t = self._v[k], self._v[k + 1], times[k]
-            outward, _ = self._current(model, State(now, mechanisms, inputs), after, t)
-            axial = model.axial_current((now + after) / 2)
-            net = outward + axial - model.injected(t, t + model.h)
+            outward, _ = self._current(model, mechanisms, inputs, now, after, t)
+            net = outward + model.axial_current((now + after) / 2)
             return ((after - now) / model.h)[: model.n] + (
                 net[: model.n] / model.capacitance[: model.n]
             )
@@ -254,7 +252,8 @@ class _Balance:
 def _check_determined(cell: Cell, inputs: tuple) -> None:
     """Refuse what the voltage alone does not determine."""
     for item in inputs:
-        if isinstance(item, VoltageClamp | AbstractKineticSynapse):
+        hidden = item.coupled and item.init(jnp.zeros(item.site.shape)) is not None
+        if item.stiff or hidden:
             raise ValueError(f"teacher_force cannot know the current of a {type(item).__name__}")
     if any(overrides(item.mechanism, "reset") for item in cell.inserted):
         raise ValueError("teacher_force cannot follow a mechanism that resets the voltage")

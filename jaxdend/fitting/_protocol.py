@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
-from jaxdend._checks import Input
 from jaxdend._types import as_leaf
 from jaxdend.fitting.features import feature_scores, feature_targets
+from jaxdend.inputs import AbstractInput
 
 Loss = Callable[..., Array]  # (v (t, r), target (t, r), *, scale, dt) -> scalar, as `mse`
 
@@ -118,7 +118,7 @@ class Protocol(eqx.Module):
     """
 
     name: str = eqx.field(static=True)
-    inputs: tuple[Input, ...]
+    inputs: tuple[AbstractInput, ...]
     ts: Float[Array, " t"]  # (t,) ms
     v: Float[Array, "t r"]  # (t, r) mV, interpolated over what is masked
     used: Bool[Array, "t r"]  # (t, r)
@@ -130,7 +130,7 @@ class Protocol(eqx.Module):
     def __init__(
         self,
         name: str,
-        inputs: Input | Sequence[Input],
+        inputs: AbstractInput | Sequence[AbstractInput],
         ts: ArrayLike,
         v: ArrayLike | None,
         sites: int | Sequence[int] | np.ndarray,
@@ -162,7 +162,7 @@ class Protocol(eqx.Module):
         self.terms = terms
 
 
-def _as_inputs(inputs: Any) -> tuple[Input, ...]:
+def _as_inputs(inputs: Any) -> tuple[AbstractInput, ...]:
     return tuple(inputs) if isinstance(inputs, Sequence) else (inputs,)
 
 

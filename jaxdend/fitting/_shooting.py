@@ -17,12 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike
 
-from jaxdend._checks import Input
 from jaxdend.cell import Cell
-from jaxdend.dynamics import Model, State, build_model
+from jaxdend.dynamics import Model, State, build_model, by_step
 from jaxdend.fitting._forcing import Build, _Balance, _checked
 from jaxdend.fitting._space import Parameter, ParameterSpace
-from jaxdend.mechanisms.base import AbstractPool
+from jaxdend.inputs import AbstractInput
 from jaxdend.solvers import CrankNicolson
 
 POOL = (1e-6, 10.0)  # mM, where a concentration may begin
@@ -65,7 +64,7 @@ class Shooting:
         space: ParameterSpace,
         ts: ArrayLike,
         v: ArrayLike,
-        inputs: Input | Sequence[Input] = (),
+        inputs: AbstractInput | Sequence[AbstractInput] = (),
         *,
         sites: ArrayLike | None = None,
         segments: int = 10,
@@ -95,7 +94,7 @@ class Shooting:
         flat = np.concatenate([np.ravel(centre[name]) for name in space])
         self._balance = _Balance(build, space, times, everywhere, inputs, flat)
         cell = build(centre)
-        self._pools = [isinstance(i.mechanism, AbstractPool) for i in cell.inserted]
+        self._pools = [bool(i.mechanism.writes) for i in cell.inserted]
         states = self._balance.states(flat)
         self._names = [tuple(state) for state in states]
         extra = {"segment_v": Parameter(*VOLTAGE, "linear", "mV", (segments - 1, n))}
@@ -175,7 +174,7 @@ class Shooting:
             state = State(v, begin.mechanisms, model.initial_inputs(v, False))
 
             def step(state: State, k: Array) -> tuple[State, Array]:
-                due = tuple(None if t is None else t.due(k) for t in model.events)
+                due = tuple(None if t is None else t.due(k) for t in model.tables)
                 state = CrankNicolson().advance(model, state, grid[k], due, None)
                 return state, state.v[self._sites]
 
@@ -187,7 +186,5 @@ class Shooting:
         return shown.reshape(-1, shown.shape[-1]), last, begins
 
     def _model(self, cell: Cell, grid: Array) -> Model:
-        return build_model(
-            cell, self._inputs, grid=grid, h=self._times[1] - self._times[0], rounded=False,
-            widths=(None,) * len(self._inputs),
-        )  # fmt: skip
+        model = build_model(cell, self._inputs, start=grid[0], h=self._times[1] - self._times[0])
+        return by_step(model, grid, False, (None,) * len(self._inputs))

@@ -41,17 +41,22 @@ def param(default: Any = dataclasses.MISSING, *, unit: str, doc: str = "") -> An
 class Env(eqx.Module):
     """What a mechanism sees of its surroundings, on its own `k` compartments.
 
-    `e`, `inside` and `outside` hold the ions that somebody in the cell declares in `reads`.
+    `e`, `inside` and `outside` hold the ions that it declares in `reads`, `current` those that it
+    declares in `writes`.
     """
 
     celsius: Array  # () °C
     e: dict[str, Array]  # ion -> (k,) mV, Nernst potential at the concentrations below
     inside: dict[str, Array]  # ion -> (k,) mM
     outside: dict[str, Array]  # ion -> () or (k,) mM
+    # ion -> (k,) mA/cm², outward current of the ion through all channels of the compartment
+    current: dict[str, Array] = eqx.field(default_factory=dict)
 
 
 class AbstractMechanism(eqx.Module):
-    """Common ground of channels and ion pools: named states that relax in time.
+    """Common ground of channels and ion pools: what sits in the membrane, with named states.
+
+    A mechanism may carry a current (`current`), move concentrations (`writes`), or both.
 
     Write `gates` (steady state and time constant of every state), or, for states that are not of
     that form, `derivative` together with `initial`. The default `advance` is then exact for gates
@@ -60,6 +65,46 @@ class AbstractMechanism(eqx.Module):
     """
 
     reads: ClassVar[tuple[str, ...]] = ()  # ions whose concentration or Nernst potential it needs
+    ion: ClassVar[str | None] = None  # the ion that carries `current`, if it is one
+
+    @property
+    def writes(self) -> tuple[str, ...]:
+        """The ions whose concentrations follow from the state, by `concentrations`."""
+        return ()
+
+    def current(self, v: Array, x: States, env: Env) -> Array | dict[str | None, Array]:
+        """Outward current density `(k,)` mA/cm² at `v (k,)` mV, or a dict ion -> current."""
+        del v, x, env
+        return {}
+
+    def currents(self, v: Array, x: States, env: Env) -> dict[str | None, Array]:
+        """`current` as a dict, the ion that carries it -> `(k,)` mA/cm²."""
+        current = self.current(v, x, env)
+        return current if isinstance(current, dict) else {self.ion: current}
+
+    def concentrations(self, x: States) -> dict[str, tuple[Array, Array]]:
+        """Ion -> the concentrations inside and outside, `()` or `(k,)` mM, at the state `x`."""
+        del x
+        return {}
+
+    def trigger(self, v: Array, x: States, env: Env, t: Array) -> States:
+        """The state after its sudden changes, looked at once a step, before the current.
+
+        `v (k,)` mV and `x` are those at the start of the step and `t` is its middle, ms. Only the
+        staggered solvers look; `simulate` refuses any other for a mechanism that writes this.
+        """
+        del v, env, t
+        return x
+
+    def reset(self, v: Array, x: States, env: Env, t: Array) -> Array:
+        """The voltage `(k,)` mV after its sudden changes, looked at together with `trigger`.
+
+        Both see the voltage and the state from before either. The step starts from the result, so
+        a recorded trace shows the crossing first and the course after the reset one step later.
+        Where several mechanisms of one compartment reset it, their jumps add.
+        """
+        del x, env, t
+        return v
 
     def gates(self, v: Array, env: Env) -> Gates:
         """Steady state (1) and time constant (ms) of every gate at `v (k,)` mV.
@@ -79,7 +124,7 @@ class AbstractMechanism(eqx.Module):
 
     def advance(self, v: Array, x: States, env: Env, h: Array) -> States:
         """The states `h` ms later, at frozen `v (k,)` mV and surroundings."""
-        if type(self).derivative is AbstractMechanism.derivative:
+        if not overrides(self, "derivative"):
             return _relaxed((self, env, h), v, x)
         return exponential_euler(lambda y: self.derivative(v, y, env), x, h)
 
@@ -150,36 +195,14 @@ class AbstractChannel(AbstractMechanism):
     ```
     """
 
-    ion: ClassVar[str | None] = None  # the ion that carries `current`, if it is one
-
     @abc.abstractmethod
     def current(self, v: Array, x: States, env: Env) -> Array | dict[str | None, Array]:
         """Outward current density `(k,)` mA/cm² at `v (k,)` mV, or a dict ion -> current."""
 
-    def trigger(self, v: Array, x: States, env: Env, t: Array) -> States:
-        """The state after its sudden changes, looked at once a step, before the current.
-
-        `v (k,)` mV and `x` are those at the start of the step and `t` is its middle, ms. Only the
-        staggered solvers look; `simulate` refuses any other for a mechanism that writes this.
-        """
-        del v, env, t
-        return x
-
-    def reset(self, v: Array, x: States, env: Env, t: Array) -> Array:
-        """The voltage `(k,)` mV after its sudden changes, looked at together with `trigger`.
-
-        Both see the voltage and the state from before either. The step starts from the result, so
-        a recorded trace shows the crossing first and the course after the reset one step later.
-        Where several mechanisms of one compartment reset it, their jumps add.
-        """
-        del x, env, t
-        return v
-
 
 def overrides(mechanism: AbstractMechanism, method: str) -> bool:
-    """Whether the class of a channel writes `method` itself: known before anything runs."""
-    own = getattr(type(mechanism), method, None)
-    return isinstance(mechanism, AbstractChannel) and own is not getattr(AbstractChannel, method)
+    """Whether the class of a mechanism writes `method` anew: known before anything runs."""
+    return getattr(type(mechanism), method) is not getattr(AbstractMechanism, method)
 
 
 def crossed(above: Array, width: Array, surrogate: bool) -> Array:
@@ -214,3 +237,66 @@ class AbstractPool(AbstractMechanism):
     @abc.abstractmethod
     def start(self, v: Array) -> Array:
         """The concentration at t = 0, `(k,)` mM."""
+
+    @property
+    def writes(self) -> tuple[str, ...]:
+        return (self.ion,)
+
+    def concentrations(self, x: States) -> dict[str, tuple[Array, Array]]:
+        return {self.ion: (x["inside"], self.outside)}
+
+    def initial(self, v: Array, env: Env) -> States:
+        """The concentration at t = 0."""
+        del env
+        return {"inside": self.start(v)}
+
+    def derivative(self, v: Array, x: States, env: Env) -> States:
+        """By `pool_derivative`, with the current of the ion."""
+        del v
+        return {"inside": self.pool_derivative(x["inside"], env.current[self.ion])}
+
+
+@jax.tree_util.register_pytree_node_class
+class _Noted(dict):
+    """A dict that notes which of its ions somebody looks at."""
+
+    def __init__(self, values: dict[str, Array], seen: set[str]):
+        super().__init__(values)
+        self.seen = seen
+
+    def __getitem__(self, ion: str) -> Array:
+        self.seen.add(ion)
+        return super().__getitem__(ion)
+
+    def get(self, ion: str, default: Any = None) -> Any:
+        self.seen.add(ion)
+        return super().get(ion, default)
+
+    def tree_flatten(self) -> tuple[tuple, tuple]:
+        self.seen.update(self)
+        return tuple(super().values()), (tuple(self), self.seen)
+
+    @classmethod
+    def tree_unflatten(cls, keys: tuple, values: tuple) -> "_Noted":
+        return cls(dict(zip(keys[0], values, strict=True)), keys[1])
+
+
+def concentrations_read(mechanism: AbstractMechanism) -> set[str]:
+    """The ions whose concentrations the equations look at, in or outside, not only their potential.
+
+    Found by tracing the equations once: NEURON's rule for reversal potentials asks who reads what.
+    """
+    if not mechanism.reads:
+        return set()
+    seen: set[str] = set()
+    sizes = [jnp.size(leaf) for leaf in jax.tree.leaves(mechanism) if jnp.ndim(leaf) == 1]
+
+    def look(v: Array) -> Any:
+        here = dict.fromkeys(mechanism.reads, v)
+        current = dict.fromkeys(mechanism.writes, v)
+        env = Env(v[0], dict(here), _Noted(here, seen), _Noted(here, seen), current)
+        x = mechanism.initial(v, env)
+        return mechanism.currents(v, x, env), mechanism.derivative(v, x, env)
+
+    jax.eval_shape(look, jnp.zeros(max(sizes, default=1)))
+    return seen & set(mechanism.reads)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
 from jaxdend.cell import Cell
+from jaxdend.inputs import AbstractInput
 from jaxdend.protocols.excitability import Threshold, threshold
 from jaxdend.protocols.measure import (
     Numbers,
@@ -21,7 +22,7 @@ from jaxdend.protocols.measure import (
     time_above,
 )
 from jaxdend.recorders import Gate
-from jaxdend.simulate import Input, simulate
+from jaxdend.simulate import simulate
 from jaxdend.stimuli import DualExponential, Step
 from jaxdend.synapses import AMPA, NMDA
 
@@ -78,7 +79,7 @@ class EPSP(NamedTuple):
 
 def epsp(
     cell: Cell,
-    inputs: Input | Sequence[Input],
+    inputs: AbstractInput | Sequence[AbstractInput],
     site: int,
     *,
     soma: int = 0,

@@ -12,7 +12,8 @@ from jaxtyping import Array, ArrayLike
 from jaxdend._subset import is_concrete
 from jaxdend.cell import Cell
 from jaxdend.dynamics import State
-from jaxdend.simulate import Input, simulate
+from jaxdend.inputs import AbstractInput
+from jaxdend.simulate import simulate
 
 Numbers = ArrayLike | Sequence[int] | Sequence[float]  # what `jnp.asarray` takes
 
@@ -44,7 +45,7 @@ def _settle(cell: Cell, duration: float, options: dict) -> State:
 
 def response(
     cell: Cell,
-    inputs: Input | Sequence[Input],
+    inputs: AbstractInput | Sequence[AbstractInput],
     sites: Numbers,
     *,
     t1: float,

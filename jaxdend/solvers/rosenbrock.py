@@ -3,7 +3,7 @@
 L-stable and stiffly accurate, so that stiff gates and nodes without capacitance (a differential
 algebraic system of index 1) are solved at full order (Hairer & Wanner, Solving Ordinary
 Differential Equations II, 2nd ed., IV.7 and VI.3). A step takes one exact Jacobian, one
-factorisation and as many substitutions as the method has stages; see `_local` and `_tableau`.
+factorisation and as many substitutions as the method has stages; see `jacobian` and `_tableau`.
 """
 
 import abc
@@ -12,19 +12,21 @@ from typing import Any, ClassVar
 
 import diffrax
 import equinox as eqx
+import equinox.internal as eqxi
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
+from jaxdend._small import depends
 from jaxdend._types import as_leaf
 from jaxdend.dynamics import Model, State
-from jaxdend.mechanisms.base import AbstractPool
-from jaxdend.solvers._local import linearise
+from jaxdend.jacobian import linearise
 from jaxdend.solvers._tableau import RODAS4P, RODAS5P, Tableau
-from jaxdend.stimuli import AbstractStimulus, PulseTrain, Step
-from jaxdend.synapses import AbstractKineticSynapse, AbstractSynapse
+from jaxdend.solvers.stepwise import LIMIT
+
+_FASTEST = 500.0  # mV/ms
 
 
 class DenseOutput(diffrax.AbstractLocalInterpolation):
@@ -56,6 +58,8 @@ class AbstractRosenbrock(diffrax.AbstractSolver):
     """
 
     tolerance: eqx.AbstractVar[Array]  # () ms
+    # Whether reverse mode may be asked for: refused steps are then kept from it. `simulate` sets it.
+    gated: eqx.AbstractVar[bool]
     tableau: eqx.AbstractClassVar[Tableau]
 
     term_structure: ClassVar = diffrax.ODETerm
@@ -69,9 +73,10 @@ class AbstractRosenbrock(diffrax.AbstractSolver):
         """The order of the error of one step, as it is estimated."""
         return self.order(terms)
 
-    def init(self, terms: Any, t0: Any, t1: Any, y0: State, args: Model) -> None:
-        """Nothing is carried from step to step."""
-        del terms, t0, t1, y0, args
+    def init(self, terms: Any, t0: Any, t1: Any, y0: State, args: Model) -> list[Array]:
+        """How many events of every queue are in the state already."""
+        del terms, t1, y0
+        return [queue.behind(t0) for queue in args.tables if queue is not None]
 
     def func(self, terms: Any, t0: Any, y0: State, args: Model) -> State:
         """The vector field itself."""
@@ -84,19 +89,48 @@ class AbstractRosenbrock(diffrax.AbstractSolver):
         t1: Any,
         y0: State,
         args: Model,
-        solver_state: None,
+        solver_state: list[Array],
         made_jump: Any,
-    ) -> tuple[State, State, dict, None, Any]:
-        """One step, as diffrax asks for it, with a synapse's events summed anew at every stage."""
-        del terms, solver_state, made_jump
-        y1, error, dense = rosenbrock_step(self.tableau, args, y0, t0, t1 - t0, carried=False)
-        zero = jax.tree.map(jnp.zeros_like, y0)
-        error, *dense = (
-            State(d.v, d.mechanisms, _receptors(args, d.inputs, zero.inputs))
-            for d in (error, *dense)
-        )
-        info = {"y0": y0, "y1": y1, "dense": dense}
-        return y1, error, info, None, diffrax.RESULTS.successful
+    ) -> tuple[State, State, dict, list[Array], Any]:
+        """One step: deliver the events that are due at `t0`, then go on to `t1`."""
+        del terms
+        y, heads = self._delivered(args, y0, solver_state, t0)
+        if args.placed and args.exposed:
+            y = jax.lax.cond(
+                made_jump,
+                lambda y: State(args.settle(y.v, y.inputs, t0), *_rest(y)),
+                lambda y: y,
+                y,
+            )
+        given, gate = (eqx.filter(args, eqx.is_inexact_array), y, t0, t1 - t0), None
+        if self.gated:
+            given, gate = _shut(given)
+        numbers, *start = given
+        out = rosenbrock_step(self.tableau, eqx.combine(numbers, args), *start)
+        y1, error, dense = out if gate is None else _opened(out, gate)
+        blown = ~(jnp.max(jnp.abs(jax.lax.stop_gradient(y1.v))) <= LIMIT)
+        results = diffrax.RESULTS
+        result = results.where(blown, results.nonlinear_divergence, results.successful)
+        return y1, error, {"y0": y, "y1": y1, "dense": list(dense)}, heads, result
+
+    def _delivered(
+        self, model: Model, y: State, heads: list[Array], t: Array
+    ) -> tuple[State, list[Array]]:
+        """The state after all events up to `t`."""
+        inputs, new = [], []
+        for queue, x in zip(model.tables, y.inputs, strict=True):
+            if queue is not None:
+                due = queue.behind(t)
+                x, head = eqxi.while_loop(
+                    lambda carry, due=due: carry[1] < due,
+                    lambda carry, queue=queue, due=due: queue.deliver(*carry, due),
+                    (x, heads[len(new)]),
+                    max_steps=queue.rounds,
+                    kind="checkpointed" if self.gated else "lax",
+                )
+                new.append(head)
+            inputs.append(x)
+        return State(y.v, y.mechanisms, inputs), new
 
 
 class Rodas4P(AbstractRosenbrock):
@@ -106,6 +140,7 @@ class Rodas4P(AbstractRosenbrock):
     """
 
     tolerance: Array = eqx.field(default=5e-4, converter=as_leaf)  # () ms
+    gated: bool = eqx.field(default=True, static=True, kw_only=True)
     tableau: ClassVar[Tableau] = RODAS4P
 
     def order(self, terms: Any) -> int:
@@ -120,6 +155,7 @@ class Rodas5P(AbstractRosenbrock):
     """
 
     tolerance: Array = eqx.field(default=5e-4, converter=as_leaf)  # () ms
+    gated: bool = eqx.field(default=True, static=True, kw_only=True)
     tableau: ClassVar[Tableau] = RODAS5P
 
     def order(self, terms: Any) -> int:
@@ -128,32 +164,32 @@ class Rodas5P(AbstractRosenbrock):
 
 
 def rosenbrock_step(
-    tableau: Tableau, model: Model, y: State, t: Array, h: Array, *, carried: bool
+    tableau: Tableau, model: Model, y: State, t: Array, h: Array
 ) -> tuple[State, State, tuple[State, ...]]:
     """One step of `h` ms from `y` at `t`: the new state, its error, and the dense output's `d_k`.
 
-    `carried` takes the traces in `y.inputs` for those of the event synapses at `t` and moves them
-    on exactly; otherwise conductances are summed over all events up to a time. No input may change
-    suddenly within the step; what changes at its ends is seen from inside.
+    The states of inputs that the voltage does not act on move exactly; their errors are 0. No input
+    may change suddenly within the step; what changes at its ends is seen from inside.
     """
-    clock = _Clock(model, y, t, h, carried)
-    x = State(y.v, y.mechanisms, _receptors(model, y.inputs, [None] * len(y.inputs)))
-    now, g = clock.at(0.0), clock.conductances(0.0)
-    right, currents = _balance(model, x, now, g)
-    local = linearise(model, x, now, g, currents, 1.0 / (tableau.gamma * h))
-    slant = _explicit_slope(model, x, clock)
+    h = jnp.where(h > 0, h, 1.0)  # a member of a batch that has arrived; its step is not taken
+    clock = _Clock(model, y, t, h)
+    x = _coupled(model, y)
+    now, inputs = clock.at(0.0), clock.inputs(0.0)
+    local = linearise(model, State(x.v, x.mechanisms, inputs), now, 1.0 / (tableau.gamma * h))
+    right = clock.balance(0.0, x)
+    slant = _explicit_slope(x, clock)
     flat, back = ravel_pytree(x)
     ones = jax.tree.map(jnp.ones_like, x)
     mass, _ = ravel_pytree(State(model.capacitance, ones.mechanisms, ones.inputs))
 
     def solved(right: State, slanted: Array | float) -> Array:
         if slant is not None:
-            right = State(right.v + slanted * h * slant, right.mechanisms, right.inputs)
+            right = jax.tree.map(lambda a, b: a + slanted * h * b, right, slant)
         return ravel_pytree(local.solve(model, right))[0]
 
     def stage(u: Array, row: tuple) -> tuple[Array, None]:
         i, a, c, alpha, slanted = row
-        right, _ = _balance(model, back(flat + a @ u), clock.at(alpha), clock.conductances(alpha))
+        right = clock.balance(alpha, back(flat + a @ u))
         right = jax.tree.map(jnp.add, right, back((c / h) @ u * mass))
         return u.at[i].set(solved(right, slanted)), None
 
@@ -169,9 +205,31 @@ def rosenbrock_step(
     rows = (jnp.arange(1, tableau.stages), *(numbers(r[1:]) for r in rows))
     u, _ = jax.lax.scan(stage, u, rows)
     x1 = back(flat + numbers(tableau.a[-1]) @ u + u[-1])
-    dense = tuple(back(numbers(d) @ u) for d in tableau.dense)
-    y1 = State(x1.v, x1.mechanisms, _receptors(model, x1.inputs, clock.traces(h)))
-    return y1, back(u[-1]), dense
+    end = clock.inputs(1.0)
+
+    def full(x: State, others: list) -> State:
+        return State(x.v, x.mechanisms, _mixed(model, x.inputs, others))
+
+    still = jax.tree.map(jnp.zeros_like, end)
+    dense = tuple(full(back(numbers(d) @ u), still) for d in tableau.dense)
+    return full(x1, end), full(back(u[-1]), still), dense
+
+
+def _coupled(model: Model, y: State) -> State:
+    """`y` without the states of inputs that the voltage does not act on."""
+    return State(y.v, y.mechanisms, _mixed(model, y.inputs, [None] * len(y.inputs)))
+
+
+def _mixed(model: Model, mine: list, others: list) -> list:
+    """`mine` where the voltage acts on the state of an input, else `others`."""
+    return [
+        a if item.input.coupled else b
+        for item, a, b in zip(model.placed, mine, others, strict=True)
+    ]
+
+
+def _rest(y: State) -> tuple[list, list]:
+    return y.mechanisms, y.inputs
 
 
 def _between(theta: Array, a: Array, b: Array, *dense: Array) -> Array:
@@ -181,54 +239,41 @@ def _between(theta: Array, a: Array, b: Array, *dense: Array) -> Array:
     return (1.0 - theta) * a + theta * (b + (1.0 - theta) * total)
 
 
-def interpolated(
-    theta: Array, y0: State, y1: State, dense: tuple[State, ...], traces: list
-) -> State:
-    """The state at the fraction `theta` of a step; `traces` are those of the event synapses."""
-    one = partial(_between, theta)
-    v = one(y0.v, y1.v, *(d.v for d in dense))
-    mechanisms = jax.tree.map(one, y0.mechanisms, y1.mechanisms, *(d.mechanisms for d in dense))
-    inputs = [
-        z if d[0] is None else one(a, b, *d)
-        for a, b, z, d in zip(
-            y0.inputs, y1.inputs, traces, zip(*(d.inputs for d in dense), strict=True), strict=True
-        )
-    ]
-    return State(v, mechanisms, inputs)
-
-
 def error_norm(
     model: Model, y0: State, y1: State, error: State, h: Array, tolerance: Array
 ) -> Array:
     """The largest error of any state, as a multiple of what `tolerance` allows; NaN stays NaN.
 
-    As a shift in time: the error over how fast the state moves, but not slower than 10 mV/ms,
-    for gates 0.1/ms, and for concentrations a tenth of themselves plus 1e-6 mM in 1 ms.
+    As a shift in time: the error over how fast the state moves. A voltage counts as no slower than
+    10 and no faster than 500 mV/ms (at a jump of a voltage clamp it is faster, and gates would
+    feel the error), gates as no slower than 0.1/ms, and concentrations as no slower than a tenth of
+    themselves plus 1e-6 mM in 1 ms.
     """
 
-    def shift(a: Array, b: Array, e: Array, slowest: Array | float) -> Array:
-        return jnp.max(jnp.abs(e) / (slowest + jnp.abs(b - a) / h), initial=0.0)
+    def shift(a: Array, b: Array, e: Array, slowest: Array | float, fastest: float) -> Array:
+        speed = jnp.minimum(jnp.abs(b - a) / h, fastest)
+        return jnp.max(jnp.abs(e) / (slowest + speed), initial=0.0)
 
-    worst = [shift(y0.v, y1.v, error.v, 10.0)]
+    worst = [shift(y0.v, y1.v, error.v, 10.0, _FASTEST)]
     for item, a, b, e in zip(
         model.inserted, y0.mechanisms, y1.mechanisms, error.mechanisms, strict=True
     ):
         for name in e:
             size = jnp.abs(b[name])
-            pool = isinstance(item.mechanism, AbstractPool)
-            size = size + 1e-6 if pool else jnp.maximum(size, 1.0)
-            worst.append(shift(a[name], b[name], e[name], 0.1 * size))
-    for a, b, e in zip(y0.inputs, y1.inputs, error.inputs, strict=True):
-        if e is not None:
-            worst.append(shift(a, b, e, 0.1))
+            size = size + 1e-6 if item.mechanism.writes else jnp.maximum(size, 1.0)
+            worst.append(shift(a[name], b[name], e[name], 0.1 * size, jnp.inf))
+    for item, *states in zip(model.placed, y0.inputs, y1.inputs, error.inputs, strict=True):
+        if item.input.coupled:
+            leaves = (jax.tree.leaves(x) for x in states)
+            worst += [shift(a, b, e, 0.1, jnp.inf) for a, b, e in zip(*leaves, strict=True)]
     return jnp.max(jnp.stack(worst)) / tolerance
 
 
 class _Clock:
-    """What is known of time within one step: event synapses, and where its stages may look."""
+    """What is known of time within one step: where its stages may look, and the inputs there."""
 
-    def __init__(self, model: Model, y: State, t: Array, h: Array, carried: bool):
-        self.model, self.y, self.t, self.h, self.carried = model, y, t, h, carried
+    def __init__(self, model: Model, y: State, t: Array, h: Array):
+        self.model, self.y, self.t, self.h = model, y, t, h
         end = t + h
         edge = 16 * jnp.finfo(t.dtype).eps * jnp.maximum(jnp.abs(t), jnp.abs(end))
         self.margin = jax.lax.stop_gradient(jnp.minimum(edge, 0.25 * h))
@@ -238,82 +283,72 @@ class _Clock:
         inside = self.t + alpha * self.h
         return jnp.clip(inside, self.t + self.margin, self.t + self.h - self.margin)
 
-    def traces(self, lag: Array) -> list:
-        """`State.inputs` with the traces of the event synapses `lag` ms into the step."""
-        return traces_after(self.model, self.y, lag) if self.carried else self.y.inputs
+    def inputs(self, alpha: Array | float) -> list:
+        """`State.inputs`, those that the voltage does not act on at the fraction `alpha`."""
+        lag = alpha * self.h
+        return [
+            x
+            if item.input.coupled
+            else item.input.advance(item.at.take(self.y.v), x, self.t, self.t + lag, lag)
+            for item, x in zip(self.model.placed, self.y.inputs, strict=True)
+        ]
 
-    def conductances(self, alpha: Array | float) -> tuple:
-        """Conductance of every synapse group, `(k,)` µS."""
-        now = State(self.y.v, self.y.mechanisms, self.traces(alpha * self.h))
-        return self.model.conductances(now, self.at(alpha), carried=self.carried)
-
-
-def traces_after(model: Model, y: State, lag: Array) -> list:
-    """`y.inputs` with the traces of the event synapses `lag` ms later."""
-    return [
-        group.decay(z, lag) if is_carried(group) else z
-        for group, z in zip(model.inputs, y.inputs, strict=True)
-    ]
-
-
-def is_carried(group: Any) -> bool:
-    """Whether an input is a synapse group whose traces move with the solution."""
-    return isinstance(group, AbstractSynapse) and not group.explicit
+    def balance(self, alpha: Array | float, x: State) -> State:
+        """`Model.balance` at the fraction `alpha`, of a state whose other inputs move by then."""
+        inputs = _mixed(self.model, x.inputs, self.inputs(alpha))
+        return _coupled(
+            self.model, self.model.balance(self.at(alpha), State(x.v, x.mechanisms, inputs))
+        )
 
 
-def _receptors(model: Model, mine: list, others: list) -> list:
-    """`mine` where there is a kinetic synapse, else `others`."""
-    return [
-        a if isinstance(group, AbstractKineticSynapse) else b
-        for group, a, b in zip(model.inputs, mine, others, strict=True)
-    ]
+def _explicit_slope(x: State, clock: _Clock) -> State | None:
+    """`∂f/∂t`; None where every input is constant between its edges."""
 
-
-def _balance(
-    model: Model, x: State, t: Array, conductances: tuple
-) -> tuple[State, dict[str, Array]]:
-    """`f(t, x)`, the current into every node (nA) and the slope of every state; ions' currents."""
-    envs = model.environments(x)
-    outward, ions = model.membrane_current(x.v, x, envs, conductances)
-    net = model.injected(t, t) - outward - model.axial_current(x.v)
-    if model.has_clamp:
-        g, drive = model.clamped(t)
-        net = net + drive - g * x.v
-    mechanisms = []
-    for item, states, env in zip(model.inserted, x.mechanisms, envs, strict=True):
-        mechanism = item.mechanism
-        if isinstance(mechanism, AbstractPool):
-            current = item.at.take(ions[mechanism.ion])
-            mechanisms.append({"inside": mechanism.pool_derivative(states["inside"], current)})
-        else:
-            mechanisms.append(mechanism.derivative(item.at.take(x.v), states, env))
-    inputs = [
-        group.derivative(x.v[group.site], states, group.drive(t))
-        if isinstance(group, AbstractKineticSynapse)
-        else None
-        for group, states in zip(model.inputs, x.inputs, strict=True)
-    ]
-    return State(net, mechanisms, inputs), ions
-
-
-def _explicit_slope(model: Model, x: State, clock: _Clock) -> Array | None:
-    """`∂f/∂t` of the voltage rows, nA/ms; None where every input is constant between its edges."""
-    constant = (Step, PulseTrain, AbstractKineticSynapse)
-    if all(isinstance(i, constant) for i in model.inputs):
-        return None
-
-    def net(lag: Array) -> Array:
-        t, conductances = clock.at(lag / clock.h), clock.conductances(lag / clock.h)
-        total = jnp.zeros_like(x.v)
-        for group, g in zip(model.inputs, conductances, strict=True):
-            if isinstance(group, AbstractSynapse):
-                total = total.at[group.site].add(-group.current(x.v[group.site], g))
-            elif isinstance(group, AbstractStimulus):
-                total = total.at[group.site].add(group.current(t, t))
-        if model.has_clamp:
-            g, drive = model.clamped(t)
-            total = total + drive - g * x.v
-        return total
+    def f(lag: Array) -> State:
+        model, v = clock.model, x.v
+        t, inputs = clock.at(lag / clock.h), _mixed(model, x.inputs, clock.inputs(lag / clock.h))
+        outward = model.add_inputs(v, inputs, t, t, jnp.zeros_like(v))
+        slopes = [
+            item.input.derivative(item.at.take(v), y, t) if item.input.coupled else None
+            for item, y in zip(model.placed, inputs, strict=True)
+        ]
+        still = jax.tree.map(jnp.zeros_like, x.mechanisms)
+        return State(-outward, still, slopes)
 
     start = jnp.zeros_like(clock.h) + 2 * clock.margin  # where `clock.at` does move with time
-    return jax.jvp(net, (start,), (jnp.ones_like(start),))[1]
+    if not any(depends(f, start)):
+        return None
+    return jax.jvp(f, (start,), (jnp.ones_like(start),))[1]
+
+
+@jax.custom_vjp
+def _shut(x: Any) -> tuple[Any, Array]:
+    """`x`, and a handle by which `_opened` lets its gradient through.
+
+    A step that is refused, or that a member of a batch takes which has arrived, may hold
+    infinities, and zero times their slopes is NaN.
+    """
+    return x, jnp.zeros(())
+
+
+def _shut_back(_: None, cotangents: tuple[Any, Array]) -> tuple[Any]:
+    back, used = cotangents
+    return (jax.tree.map(lambda a: jnp.where(used > 0, a, jnp.zeros_like(a)), back),)
+
+
+_shut.defvjp(lambda x: ((x, jnp.zeros(())), None), _shut_back)
+
+
+@jax.custom_vjp
+def _opened(out: Any, handle: Array) -> Any:
+    """`out`; backwards, the gate of `handle` opens if anything of it was used."""
+    del handle
+    return out
+
+
+def _opened_back(_: None, cotangent: Any) -> tuple[Any, Array]:
+    used = [jnp.any(a != 0) for a in jax.tree.leaves(cotangent) if a.dtype != jax.dtypes.float0]
+    return cotangent, jnp.any(jnp.stack(used)).astype(float)
+
+
+_opened.defvjp(lambda out, handle: (out, None), _opened_back)

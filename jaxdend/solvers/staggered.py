@@ -19,9 +19,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxdend.dynamics import Model, State
-from jaxdend.mechanisms.base import AbstractChannel, Env, overrides
-from jaxdend.stimuli import VoltageClamp
-from jaxdend.synapses import AbstractKineticSynapse, AbstractSynapse
+from jaxdend.mechanisms.base import Env, overrides
 
 
 class AbstractStaggered(diffrax.AbstractSolver):
@@ -57,7 +55,7 @@ class AbstractStaggered(diffrax.AbstractSolver):
     ) -> tuple[State, None, dict, Array, Any]:
         """One step of `args.h` ms."""
         del terms, t1, made_jump
-        due = tuple(None if table is None else table.due(solver_state) for table in args.events)
+        due = tuple(None if table is None else table.due(solver_state) for table in args.tables)
         y1 = self.advance(args, y0, t0, due, None)
         return y1, None, {"y0": y0, "y1": y1}, solver_state + 1, diffrax.RESULTS.successful
 
@@ -95,10 +93,11 @@ class CrankNicolson(AbstractStaggered):
 
     Gates live half a step ahead of the voltage. Events enter at their exact times and stimuli with
     their exact mean over the step (`round_events=True` for NEURON's rounding); compartments of area
-    0 are solved for at the end of the step, where NEURON's would ring. With a voltage clamp that is
-    not soft among the inputs the voltage takes the L-stable SDIRK step of Alexander (1977,
+    0 are solved for at the end of the step, where NEURON's would ring. With a stiff input, such as a
+    voltage clamp that is not soft, the voltage takes the L-stable SDIRK step of Alexander (1977,
     doi:10.1137/0714068, γ = 1 - 1/√2), of the same order, which does not ring, and two half steps
-    of backward Euler around a jump of the command, which do not overshoot.
+    of backward Euler around its edges, which do not overshoot. The input then acts with its mean
+    over the step around each moment, so that results move smoothly with the time of a jump.
     """
 
     round_events: bool = False
@@ -121,140 +120,135 @@ def staggered_step(
 ) -> State:
     """`AbstractStaggered.advance`."""
     h, mid = model.h, t + model.h / 2
-    inputs = tuple(
+    inputs = [
         x if events is None else events.deliver(x)
         for events, x in zip(due, state.inputs, strict=True)
+    ]
+    envs = model.environments(state.mechanisms)
+    v0, mechanisms = _jumped(model, state, envs, mid)
+    (outward, ions), (slope, ion_slopes) = model.linearise(v0, mechanisms, envs)
+    window = (mid, mid) if rounded else (t, t + h)
+    gentle = second_order and model.stiff  # stiff inputs have their own place in the step
+    outward, slope = model.add_linear_inputs(
+        v0, inputs, *window, outward, slope, False if gentle else None
     )
-    state = State(state.v, state.mechanisms, inputs)
-    envs = model.environments(state)
-    state = _jumped(model, state, envs, mid)
-    conductances = model.conductances(state, mid, carried=True)
-    (outward, ions), (slope, ion_slopes) = model.linearised(state, envs, conductances)
-    if any(overrides(item.mechanism, "reset") for item in model.inserted):
-        slope = _floored(model, slope, h / 2 if second_order else h)
-    when = (mid, mid) if rounded else (t, t + h)
-    source = model.injected(*when, slope * state.v - outward)
-    balanced = not rounded and bool(model.inputs) and model.exposed
+    slope = _floored(model, slope, h / 2 if second_order else h)
+    source = slope * v0 - outward
+    balanced = not rounded and bool(model.placed) and model.exposed
     if not second_order:
-        v, used = _implicit(model, state.v, slope, source, h, mid, known), None
-    elif model.has_stiff_clamp:
-        v = _clamped_step(model, state.v, slope, source, t)
-        used = (v - state.v) / 2
+        v, used = _implicit(model, v0, slope, source, h, known), None
+    elif gentle:
+        v = _stiff_step(model, v0, inputs, slope, source, t)
+        used = (v - v0) / 2
     else:
-        middle = None if known is None or balanced else 0.5 * (state.v + known)
-        half = _implicit(model, state.v, slope, source, h / 2, t + h / 2, middle)
-        v, used = 2 * half - state.v, half - state.v
+        middle = None if known is None or balanced else 0.5 * (v0 + known)
+        half = _implicit(model, v0, slope, source, h / 2, middle)
+        v, used = 2 * half - v0, half - v0
         if balanced:
-            v = _balanced(model, v, half, state, envs, t)
+            v = _balanced(model, v, half, mechanisms, envs, inputs, t)
     if used is not None:  # the current that flowed: at mid-step, as NEURON's second_order_cur
         ions = {ion: i + ion_slopes[ion] * used for ion, i in ions.items()}
-    mechanisms = model.advance(v, state, ions, h)
-    return State(v, mechanisms, _advance_inputs(model, v, state, t, rounded))
+    inputs = [
+        item.input.advance(item.at.take(v), x, *window, h)
+        for item, x in zip(model.placed, inputs, strict=True)
+    ]
+    return State(v, model.advance(v, mechanisms, ions, h), inputs)
 
 
-def _jumped(model: Model, state: State, envs: tuple[Env, ...], t: Array) -> State:
-    """`state` after every trigger and reset; each of them sees the `state` from before."""
+def _jumped(
+    model: Model, state: State, envs: tuple[Env, ...], t: Array
+) -> tuple[Array, list[dict[str, Array]]]:
+    """Voltages and mechanisms after every trigger and reset; each sees the state from before."""
     mechanisms, jumps = [], []
     for item, x, env in zip(model.inserted, state.mechanisms, envs, strict=True):
-        mechanism = item.mechanism
-        if isinstance(mechanism, AbstractChannel):
-            v = item.at.take(state.v)
-            if overrides(mechanism, "reset"):
-                jumps.append((item.at, mechanism.reset(v, x, env, t) - v))
-            x = mechanism.trigger(v, x, env, t)
-        mechanisms.append(x)
+        mechanism, v = item.mechanism, item.at.take(state.v)
+        if overrides(mechanism, "reset"):
+            jumps.append((item.at, mechanism.reset(v, x, env, t) - v))
+        mechanisms.append(mechanism.trigger(v, x, env, t))
     if not jumps:
-        return State(state.v, mechanisms, state.inputs)
+        return state.v, mechanisms
     zero = jnp.zeros_like(state.v)
     jump = zero
     for at, change in jumps:
         jump = at.add_to(jump, change)
     # nodes without capacitance follow at once; left behind, they would ring in Crank-Nicolson
-    return State(state.v + model.complete(jump, zero, zero), mechanisms, state.inputs)
+    return state.v + model.complete(jump, zero, zero), mechanisms
 
 
 def _floored(model: Model, slope: Array, h: Array) -> Array:
     """`slope` (µS) no lower than half of what would make an implicit step of `h` ms singular.
 
-    The upstroke of a point model grows faster than any step resolves: `C / h + slope` would change
-    sign, and the voltage would step backwards. With the floor it moves by at most twice the
-    explicit step.
+    Only in compartments with a reset: the upstroke of a point model grows faster than any step
+    resolves, `C / h + slope` would change sign, and the voltage would step backwards. With the
+    floor it moves by at most twice the explicit step.
     """
-    live = model.capacitance > 0
-    return jnp.maximum(slope, jnp.where(live, -0.5 * model.capacitance / h, -jnp.inf))
+    for item in model.inserted:
+        if overrides(item.mechanism, "reset"):
+            own = item.at.take(slope)
+            least = -0.5 * item.at.take(model.capacitance) / h
+            slope = item.at.put(slope, jnp.maximum(own, least))
+    return slope
 
 
 def _implicit(
-    model: Model,
-    v: Array,
-    slope: Array,
-    source: Array,
-    h: Array,
-    t_clamp: Array,
-    known: Array | None = None,
+    model: Model, v: Array, slope: Array, source: Array, h: Array, known: Array | None = None
 ) -> Array:
-    """Solve `(C/h + slope + axial + clamp) v1 = C/h v + source + clamp command`."""
+    """Solve `(C/h + slope + axial) v1 = C/h v + source`."""
     c = model.capacitance / h
-    diagonal, right = c + slope + model.axial, c * v + source
-    if model.has_clamp:
-        g, command = model.clamped(t_clamp)
-        diagonal, right = diagonal + g, right + command
-    matrix = model.matrix(diagonal)
+    matrix, right = model.matrix(c + slope + model.axial), c * v + source
     return matrix.solve(right) if known is None else matrix.solved(right, known)
 
 
 def _balanced(
-    model: Model, v: Array, half: Array, state: State, envs: tuple[Env, ...], t: Array
+    model: Model,
+    v: Array,
+    half: Array,
+    mechanisms: list[dict[str, Array]],
+    envs: tuple[Env, ...],
+    inputs: list,
+    t: Array,
 ) -> Array:
     """`v` with its compartments of area 0 in balance at the end of the step.
 
     They have no capacitance that would damp the extrapolation: the error of one step would come
     back in every later one with alternating sign.
     """
-    h, inputs = model.h, []
-    for group, x in zip(model.inputs, state.inputs, strict=True):
-        carried = isinstance(group, AbstractSynapse) and not group.explicit
-        inputs.append(group.decay(x, h / 2) if carried else x)
-    guess = State(jnp.where(model.capacitance > 0, v, half), state.mechanisms, inputs)
-    conductances = model.conductances(guess, t + h, carried=True)
-    (outward, _), (slope, _) = model.linearised(guess, envs, conductances)
-    source = model.injected(t + h, t + h, slope * guess.v - outward)
-    return model.complete(guess.v, slope, source)
+    end, lag = t + model.h, model.h / 2
+    guess = jnp.where(model.capacitance > 0, v, half)
+    inputs = [
+        x if item.input.coupled else item.input.advance(item.at.take(guess), x, end, end, lag)
+        for item, x in zip(model.placed, inputs, strict=True)
+    ]
+    (outward, _), (slope, _) = model.linearise(guess, mechanisms, envs)
+    outward, slope = model.add_linear_inputs(guess, inputs, end, end, outward, slope)
+    return model.complete(guess, slope, slope * guess - outward)
 
 
-def _clamped_step(model: Model, v: Array, slope: Array, source: Array, t: Array) -> Array:
+def _stiff_step(
+    model: Model, v: Array, inputs: list, slope: Array, source: Array, t: Array
+) -> Array:
     """The linearised voltage equation over one step by the L-stable two-stage SDIRK method.
 
-    At the start, and for three steps around a jump of the command, by two steps of backward Euler
-    instead (Rannacher 1984, Numer Math 43:309): they do not overshoot, and as there are few of
-    them the order stays.
+    At the start, and for three steps around an edge of a stiff input, by two steps of backward
+    Euler instead (Rannacher 1984, Numer Math 43:309): they do not overshoot, and as there are few
+    of them the order stays.
     """
     h, gamma = model.h, 1.0 - 1.0 / np.sqrt(2.0)
-    end = _just_before(t + h, h)
+    end = t + h
     abrupt = t < model.start + 2.5 * h
-    for clamp in model.inputs:
-        if isinstance(clamp, VoltageClamp):
-            abrupt |= clamp.jumped(_just_before(t - 2 * h, h), end)
+    for item in model.placed:
+        if item.input.stiff:
+            abrupt |= item.input.jumps(t - 2 * h, end + h / 2)
     part = jnp.where(abrupt, 0.5, gamma)
-    first = _implicit(model, v, slope, source, part * h, t + part * h)
+
+    def solve(base: Array, when: Array) -> Array:
+        around = when - h / 2, when + h / 2
+        outward, by_v = model.add_linear_inputs(v, inputs, *around, 0 * v, 0 * v, True)
+        right = source + by_v * v - outward
+        return _implicit(model, base, slope + by_v, right, part * h)
+
+    first = solve(v, t + part * h)
     # stage 2 of SDIRK starts from v + (1 - γ) h k1 with h k1 = (first - v) / γ
     live = model.capacitance > 0
     base = jnp.where(live & ~abrupt, v + (1 - gamma) / gamma * (first - v), first)
-    return _implicit(model, base, slope, source, part * h, end)
-
-
-def _just_before(t: Array, h: Array) -> Array:
-    """`t` from the left, past rounding: a clamp that switches at `t` has not switched yet."""
-    return t - 1e-6 * h - 8 * jnp.finfo(t.dtype).eps * jnp.abs(t)
-
-
-def _advance_inputs(model: Model, v: Array, state: State, t: Array, rounded: bool) -> tuple:
-    out = []
-    for group, x in zip(model.inputs, state.inputs, strict=True):
-        if isinstance(group, AbstractKineticSynapse):
-            drive = group.drive(t + model.h / 2) if rounded else group.drive(t, t + model.h)
-            x = group.advance(v[group.site], x, drive, model.h)
-        elif isinstance(group, AbstractSynapse) and not group.explicit:
-            x = group.decay(x, model.h)
-        out.append(x)
-    return tuple(out)
+    return solve(base, end)

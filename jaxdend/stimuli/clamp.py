@@ -6,10 +6,12 @@ from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from jaxdend._types import as_leaf, as_row, as_sites, check_array, check_fields
-from jaxdend.stimuli.waveform import check_knots, interpolate
+from jaxdend.inputs import AbstractInput, Own, shifted
+from jaxdend.stimuli.base import fraction_on
+from jaxdend.stimuli.waveform import Integrals, check_knots, integrals, interpolate, mean_between
 
 
-class VoltageClamp(eqx.Module):
+class VoltageClamp(AbstractInput):
     """A single-electrode voltage clamp (NEURON's `SEClamp`): `(command - v) / rs` is injected.
 
     It is a conductance `1 / rs` towards the command, part of the implicit solve, and off before the
@@ -84,17 +86,67 @@ class VoltageClamp(eqx.Module):
         on = (self.times[0] <= t) & (t < self.times[-1])
         return jnp.broadcast_to(jnp.where(on, 1.0 / self.rs, 0.0), self.site.shape)
 
-    def jumped(self, t0: Array, t1: Array) -> Array:
-        """Whether the last knot in `[t0, t1]` switches the clamp or makes the command jump."""
-        last = jnp.searchsorted(self.times, t1, side="right") - 1
-        at = jnp.maximum(last, 0)
-        end = self.times.shape[0] - 1
-        edge = (at == 0) | (at == end) | (self.times[at] == self.times[jnp.maximum(at - 1, 0)])
-        return (last >= 0) & (self.times[at] >= t0) & edge
+    def outward(self, v: Array, x: Own, t0: Array, t1: Array) -> Array:
+        """`(v - command) / rs` while on: exactly linear in `v`, with the mean of the command."""
+        return self.prepare().outward(v, x, t0, t1)
+
+    def prepare(self) -> AbstractInput:
+        twice = self.times[1:] == self.times[:-1]
+        jumps = jnp.concatenate([jnp.ones(1, bool), twice]).at[-1].set(True)
+        return Ready(self, integrals(self.times, self.values), jnp.cumsum(jumps))
+
+    def edges(self) -> Array:
+        return self.times
+
+    def since(self, origin: Array) -> "VoltageClamp":
+        return shifted(self, origin, "times")
+
+    @property
+    def stiff(self) -> bool:
+        return not self.soft
 
     def current(self, t: Array, v: Array) -> Array:
         """The current that the clamp injects at `t` ms and `v (k,)` mV: `(k,)` nA."""
         return self.conductance(t) * (self.command(t) - v)
+
+
+class Ready(AbstractInput):
+    """A `VoltageClamp` with the integral of its command, as a run evaluates it."""
+
+    clamp: VoltageClamp
+    sums: Integrals
+    jumps_before: Array  # (j,) int, how many knots up to each one switch it or make a jump
+
+    @property
+    def site(self) -> Array:  # type: ignore[override]
+        """The sites of the clamp."""
+        return self.clamp.site
+
+    def outward(self, v: Array, x: Own, t0: Array, t1: Array) -> Array:
+        del x
+        times, values = self.clamp.times, self.clamp.values
+        first, last = times[0], times[-1]
+        on = fraction_on(t0, t1, first, last - first)
+        begin, end = jnp.clip(t0, first, last), jnp.clip(t1, first, last)
+        command = mean_between(begin, end, times, values, self.sums)
+        return jnp.broadcast_to(on * (v - command) / self.clamp.rs, self.site.shape)
+
+    def edges(self) -> Array:
+        return self.clamp.times
+
+    def since(self, origin: Array) -> "Ready":
+        return Ready(self.clamp.since(origin), self.sums, self.jumps_before)
+
+    def jumps(self, t0: Array, t1: Array) -> Array:
+        """Whether a knot in `[t0, t1]` switches the clamp or makes the command jump."""
+        before = jnp.searchsorted(self.clamp.times, t0, side="left")
+        behind = jnp.searchsorted(self.clamp.times, t1, side="right")
+        count = jnp.concatenate([jnp.zeros(1, self.jumps_before.dtype), self.jumps_before])
+        return count[behind] > count[before]
+
+    @property
+    def stiff(self) -> bool:
+        return self.clamp.stiff
 
 
 def level_knots(voltages: Array, durations: Array, k: int) -> tuple[Array, Array]:

@@ -6,7 +6,8 @@ from jax import lax
 from jaxtyping import Array
 
 from jaxdend._types import as_leaf, as_sites, check_fields, check_order
-from jaxdend.stimuli.base import AbstractStimulus, fraction_on, middle_on
+from jaxdend.inputs import shifted
+from jaxdend.stimuli.base import AbstractStimulus, ends, fraction_on, middle_on
 
 
 class Step(AbstractStimulus):
@@ -25,6 +26,12 @@ class Step(AbstractStimulus):
 
     def current(self, t0: Array, t1: Array) -> Array:
         return self.spread(self.amplitude * fraction_on(t0, t1, self.onset, self.duration))
+
+    def since(self, origin: Array) -> "Step":
+        return shifted(self, origin, "onset")
+
+    def edges(self) -> Array:
+        return ends(self.onset, self.duration)
 
 
 class PulseTrain(AbstractStimulus):
@@ -70,9 +77,33 @@ class PulseTrain(AbstractStimulus):
         point = (start >= 0) & (start < self.width)
         return self.spread(self.amplitude * jnp.where(longer, mean, point))
 
+    def edges(self) -> Array:
+        """None are listed: `later_edge` counts them, however many there are."""
+        return jnp.empty(0)
+
+    @property
+    def repeats(self) -> bool:
+        return True
+
+    def later_edge(self, t: Array) -> Array:
+        now = lax.stop_gradient(t)
+        now = now + 64 * jnp.finfo(now.dtype).eps * jnp.abs(now)  # never again the edge just met
+        last = self.count - 1.0
+
+        def first(start: Array) -> Array:
+            passed = jnp.floor((now - start) / self.period) + 1.0
+            number = lax.stop_gradient(jnp.maximum(passed, 0.0))
+            return jnp.where(number <= last, start + number * self.period, jnp.inf)
+
+        both = first(self.onset), first(self.onset + self.width)
+        return jnp.min(jnp.minimum(*both))
+
     def _within(self, phase: Array) -> Array:
         """Time on since the start of a pulse, `phase` ms after it."""
         return jnp.minimum(jnp.maximum(phase, 0.0), self.width)
+
+    def since(self, origin: Array) -> "PulseTrain":
+        return shifted(self, origin, "onset")
 
 
 class Ramp(AbstractStimulus):
@@ -96,6 +127,12 @@ class Ramp(AbstractStimulus):
         share = jnp.where(lasts, (middle - self.onset) / jnp.where(lasts, self.duration, 1.0), 0.0)
         mean = self.start + (self.stop - self.start) * share
         return self.spread(mean * fraction_on(t0, t1, self.onset, self.duration))
+
+    def since(self, origin: Array) -> "Ramp":
+        return shifted(self, origin, "onset")
+
+    def edges(self) -> Array:
+        return ends(self.onset, self.duration)
 
 
 class Sine(AbstractStimulus):
@@ -131,6 +168,12 @@ class Sine(AbstractStimulus):
         shrink = jnp.sinc(cycles * on * (t1 - t0))
         wave = jnp.sin(2 * jnp.pi * cycles * middle + self.phase)
         return self.spread(on * (self.offset + self.amplitude * shrink * wave))
+
+    def since(self, origin: Array) -> "Sine":
+        return shifted(self, origin, "onset")
+
+    def edges(self) -> Array:
+        return ends(self.onset, self.duration)
 
 
 class DualExponential(AbstractStimulus):
@@ -171,3 +214,9 @@ class DualExponential(AbstractStimulus):
             return jnp.exp(-start / tau) * over
 
         return self.spread(scale * (mean(decay) - mean(rise)))
+
+    def since(self, origin: Array) -> "DualExponential":
+        return shifted(self, origin, "onset")
+
+    def edges(self) -> Array:
+        return self.onset

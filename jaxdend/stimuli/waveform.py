@@ -12,15 +12,16 @@ from jaxtyping import Array, PRNGKeyArray
 
 from jaxdend._subset import is_concrete
 from jaxdend._types import as_leaf, as_sites, check_field, check_fields
-from jaxdend.stimuli.base import AbstractStimulus, fraction_on, middle_on
+from jaxdend.inputs import shifted
+from jaxdend.stimuli.base import AbstractStimulus, fraction_on
+
+Integrals = tuple[Array, Array]  # (..., m) each: a sum, and what rounding took from it
 
 
 class Waveform(AbstractStimulus):
     """A current that is linear between samples at `times`, independent of the time step.
 
-    Two equal times make a jump. Over `[t0, t1]` it is taken in the middle of the interval, which is
-    the exact mean wherever no sample lies strictly inside, and second order in `t1 - t0` elsewhere.
-    Before the first and from the last sample on it is zero, or with `hold=True` the first and the
+    Two equal times make a jump. Over `[t0, t1]` it has its exact mean. Before the first and from the last sample on it is zero, or with `hold=True` the first and the
     last value.
 
     **Raises:** `ValueError` for fewer than two samples, shapes that do not match, NaN or inf,
@@ -36,11 +37,44 @@ class Waveform(AbstractStimulus):
         check_knots(self, "times", "values")
 
     def current(self, t0: Array, t1: Array) -> Array:
-        if self.hold:
-            return self.spread(interpolate(0.5 * (t0 + t1), self.times, self.values))
-        window = self.times[0], self.times[-1] - self.times[0]
-        value = interpolate(middle_on(t0, t1, *window), self.times, self.values)
-        return self.spread(value * fraction_on(t0, t1, *window))
+        """As its `prepare()`, which is made anew at each call."""
+        return self.prepare().current(t0, t1)
+
+    def edges(self) -> Array:
+        return self.times
+
+    def since(self, origin: Array) -> "Waveform":
+        return shifted(self, origin, "times")
+
+    def prepare(self) -> AbstractStimulus:
+        return Sampled(self, integrals(self.times, self.values))
+
+
+class Sampled(AbstractStimulus):
+    """A `Waveform` with its integral up to every sample, as a run evaluates it."""
+
+    wave: Waveform
+    sums: Integrals
+
+    @property
+    def site(self) -> Array:  # type: ignore[override]
+        """The sites of the waveform."""
+        return self.wave.site
+
+    def current(self, t0: Array, t1: Array) -> Array:
+        times, values = self.wave.times, self.wave.values
+        if self.wave.hold:
+            return self.spread(mean_between(t0, t1, times, values, self.sums))
+        first, last = times[0], times[-1]
+        begin, end = jnp.clip(t0, first, last), jnp.clip(t1, first, last)
+        value = mean_between(begin, end, times, values, self.sums)
+        return self.spread(value * fraction_on(t0, t1, first, last - first))
+
+    def edges(self) -> Array:
+        return self.wave.times
+
+    def since(self, origin: Array) -> "Sampled":
+        return Sampled(self.wave.since(origin), self.sums)
 
 
 class Noise(AbstractStimulus):
@@ -97,7 +131,7 @@ class Noise(AbstractStimulus):
         check_fields(self, mean="finite", std="nonnegative", tau="positive")
         check_field(self, "onset", "finite", [()])
 
-    def prepare(self) -> Waveform:
+    def prepare(self) -> AbstractStimulus:
         """The samples, by a parallel scan: `x[i+1] = r x[i] + sqrt(1 - r²) draw[i+1]`."""
         step = jnp.broadcast_to(self.interval / self.tau, self.site.shape)[:, None]
         ratio = jnp.broadcast_to(jnp.exp(-step), self.draws.shape).at[:, 0].set(0.0)
@@ -109,11 +143,17 @@ class Noise(AbstractStimulus):
         _, x = lax.associative_scan(follow, (ratio, kick), axis=1)
         mean, std = (jnp.broadcast_to(p, self.site.shape)[:, None] for p in (self.mean, self.std))
         times = self.onset + self.interval * jnp.arange(self.draws.shape[1])
-        return Waveform(self.site, times, mean + std * x)
+        return Waveform(self.site, times, mean + std * x).prepare()
 
     def current(self, t0: Array, t1: Array) -> Array:
         """As its `prepare()`, which is made anew at each call."""
         return self.prepare().current(t0, t1)
+
+    def edges(self) -> Array:
+        return self.onset + self.interval * jnp.arange(self.draws.shape[1])
+
+    def since(self, origin: Array) -> "Noise":
+        return shifted(self, origin, "onset")
 
 
 def interpolate(t: Array, times: Array, values: Array) -> Array:
@@ -129,6 +169,45 @@ def interpolate(t: Array, times: Array, values: Array) -> Array:
     share = jnp.where(wide, (t - left) / jnp.where(wide, span, 1.0), 0.0)
     share = jnp.clip(share, 0.0, 1.0)
     return (1.0 - share) * values[..., right - 1] + share * values[..., right]
+
+
+def integrals(times: Array, values: Array) -> Integrals:
+    """The integral of `interpolate` from the first time to every other, as the sum of two numbers.
+
+    The second keeps what rounding takes from the first (Knuth's exact sum), so that differences of
+    distant integrals stay exact in float32.
+    """
+    pieces = 0.5 * (values[..., 1:] + values[..., :-1]) * jnp.diff(times)
+    pieces = jnp.concatenate([jnp.zeros_like(pieces[..., :1]), pieces], axis=-1)
+
+    def add(a: Integrals, b: Integrals) -> Integrals:
+        total = a[0] + b[0]
+        part = total - a[0]
+        lost = (a[0] - (total - part)) + (b[0] - part)
+        return total, a[1] + b[1] + lost
+
+    return lax.associative_scan(add, (pieces, jnp.zeros_like(pieces)), axis=-1)
+
+
+def mean_between(t0: Array, t1: Array, times: Array, values: Array, sums: Integrals) -> Array:
+    """The mean of `interpolate` over `[t0, t1]`, exact; where both are equal, its value there.
+
+    **Arguments:** scalars `t0 <= t1` ms; `times (m,)`, `values (..., m)`, and their `integrals`.
+    """
+    start, stop = (
+        jnp.searchsorted(times, t, side="right", method="scan_unrolled") for t in (t0, t1)
+    )
+    last = times.shape[0] - 1
+    after, before = jnp.clip(start, 0, last), jnp.clip(stop - 1, 0, last)
+    middle = interpolate(0.5 * (t0 + t1), times, values)
+    left = 0.5 * (interpolate(t0, times, values) + values[..., after]) * (times[after] - t0)
+    # at a jump that ends the interval `interpolate` gives what comes after it: from the left, then
+    right = 0.5 * (values[..., before] + interpolate(t1, times, values)) * (t1 - times[before])
+    between = sum(s[..., before] - s[..., after] for s in sums)
+    longer = t1 > t0
+    several = longer & (start < stop) & (start <= last) & (stop >= 1)
+    mean = (left + between + right) / jnp.where(longer, t1 - t0, 1.0)
+    return jnp.where(several, mean, middle)
 
 
 def check_knots(owner: AbstractStimulus | eqx.Module, times: str, values: str) -> None:

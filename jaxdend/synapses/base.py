@@ -9,11 +9,13 @@ import abc
 from typing import Any, ClassVar, Self
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from jaxdend._types import as_leaf, as_row, as_sites, check_field, check_fields, check_order
+from jaxdend.inputs import AbstractInput, Own, shifted
 from jaxdend.rates import exprel
 from jaxdend.synapses.binned import Binned
 
@@ -30,17 +32,19 @@ def number(default: float) -> Any:
     return eqx.field(default=default, converter=as_leaf)
 
 
-class AbstractSynapse(eqx.Module):
+class AbstractSynapse(AbstractInput):
     """A group of `k` synapses that share their kinetics, each at its own site with its own events.
 
     Every number is an array leaf: `jax.vmap` and `jax.grad` reach sites, weights, event times and
     kinetics, and a new value never recompiles. A subclass writes `impulse`, `decay` and
     `conductance` for one event of weight 1, whose conductance peaks at 1, and where the current is
-    not ohmic `current`.
+    not ohmic `current`. Where all of these are linear in the state, and `current` in the
+    conductance, it may say `linear: ClassVar[bool] = True`: many synapses of one compartment then
+    cost as little as one.
 
     **Arguments:** `site` int or `(k,)`; `weight` µS, the peak conductance of an event: a scalar,
     `(k,)`, or one number per event `(k, m)`; `times` ms, in any order and padded with inf: `(m,)`
-    for all synapses or `(k, m)`, or counts in bins, `Binned`; `e_rev` mV, a scalar or `(k,)`;
+    or `(1, m)` for all synapses, or `(k, m)`, or counts in bins, `Binned`; `e_rev` mV, a scalar or `(k,)`;
     `max_per_step`, a bound on the events of the group in one time step, needed only to make traced
     event times fast.
     **Raises:** `ValueError` for shapes that do not match, and for numbers that are not finite
@@ -53,6 +57,17 @@ class AbstractSynapse(eqx.Module):
     times: Array | Binned = eqx.field(converter=as_times)
     e_rev: Array = number(0.0)  # () or (k,) mV
     max_per_step: int | None = eqx.field(default=None, static=True, kw_only=True)
+
+    # Whether state, conductance and current are linear: a class that writes one of them anew has to
+    # say so again.
+    linear: ClassVar[bool] = True
+    timed: ClassVar[tuple[str, ...]] = (*AbstractInput.timed, "kernel", "summed")
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        kinetics = {"impulse", "decay", "conductance", "current", "outward", "advance", "kernel"}
+        if kinetics & set(vars(cls)) and "linear" not in vars(cls):
+            cls.linear = False
 
     def __check_init__(self) -> None:
         check_times(self)
@@ -93,6 +108,38 @@ class AbstractSynapse(eqx.Module):
     def current(self, v: Array, g: Array) -> Array:
         """Outward current at `v (k,)` mV and conductance `g (k,)` µS: `(k,)` nA."""
         return g * (v - self.e_rev)
+
+    def outward(self, v: Array, x: Own, t0: Array, t1: Array) -> Array:
+        """The current at the carried conductance, or at that summed over events, mid-window."""
+        g = self.summed(0.5 * (t0 + t1)) if self.explicit else self.conductance(x)
+        return self.current(v, g)
+
+    def advance(self, v: Array, x: Own, t0: Array, t1: Array, h: Array) -> Own:
+        del v, t0, t1
+        return x if self.explicit else self.decay(x, h)
+
+    def edges(self) -> Array:
+        """The event times."""
+        return self.schedule()[0]
+
+    def since(self, origin: Array) -> "AbstractSynapse":
+        if isinstance(self.times, Binned):
+            return eqx.tree_at(lambda s: s.times.onset, self, self.times.onset - origin)
+        return shifted(self, origin, "times")
+
+    @property
+    def coupled(self) -> bool:
+        return False
+
+    @property
+    def eventful(self) -> bool:
+        return not self.explicit
+
+    @property
+    def merges(self) -> bool:
+        shared = eqx.tree_at(lambda s: (s.site, s.weight, s.times), self, (None, None, None))
+        alike = all(jnp.ndim(leaf) == 0 for leaf in jax.tree.leaves(shared))
+        return self.linear and self.eventful and alike
 
     def kernel(self, lag: Array) -> Array:
         """The conductance `lag >= 0` ms after one event of weight 1; shapes as in `impulse`."""
@@ -140,6 +187,7 @@ class AbstractDualExponential(AbstractSynapse):
     tau1: Array = number(0.1)  # () or (k,) ms, rise
     tau2: Array = number(10.0)  # () or (k,) ms, decay
 
+    linear: ClassVar[bool] = True
     presets: ClassVar[dict[str, dict[str, float]]] = {}  # published sets of parameters, by name
 
     def __check_init__(self) -> None:
@@ -193,7 +241,10 @@ def log1p_over(x: Array) -> Array:
 
 
 def check_times(owner: Any) -> None:
-    """Refuse `owner.times` that are neither `(m,)` nor `(k, m)`, or hold NaN or -inf."""
+    """Refuse `owner.times` that are not `(m,)`, `(1, m)` or `(k, m)`, or hold NaN or -inf.
+
+    `(k,)` for `k > 1` synapses is refused as well: it could mean either.
+    """
     k, times = owner.site.shape[0], owner.times
     if isinstance(times, Binned) and isinstance(owner, AbstractSynapse):
         if times.shape[0] != k:
@@ -203,4 +254,11 @@ def check_times(owner: Any) -> None:
             )
         return
     m = times.shape[-1] if getattr(times, "ndim", 0) else 1
-    check_field(owner, "times", "times", [(m,), (k, m)])
+    if getattr(times, "shape", None) == (k,) and k > 1:
+        name = type(owner).__name__
+        raise ValueError(
+            f"{name}.times: {k} times for {k} synapses may mean one event for each or {k} events "
+            f"for all. Write {name}(..., times=times[:, None]) for one event each (shape ({k}, 1)), "
+            f"or times=times[None, :] for all of them everywhere (shape (1, {k}))."
+        )
+    check_field(owner, "times", "times", [(m,), (1, m), (k, m)])

@@ -7,7 +7,9 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from jaxdend._small import factorise, substitute
 from jaxdend._types import as_leaf, as_row, as_sites, check_field, check_fields
+from jaxdend.inputs import AbstractInput, shifted
 from jaxdend.synapses.base import check_times, number
 
 Transition = tuple[int, int, Array, Array]  # states a and b, rates a -> b and b -> a (k,) 1/ms
@@ -31,8 +33,8 @@ STEPS = (
 )
 
 
-class AbstractKineticSynapse(eqx.Module):
-    """A group of `k` receptors whose occupancies `(states, k)` follow a Markov scheme.
+class AbstractKineticSynapse(AbstractInput):
+    """A group of `k` receptors whose occupancies, a list of `(k,)`, follow a Markov scheme.
 
     Every event is a square pulse of transmitter; pulses that overlap saturate. A subclass names its
     `states` and writes `transitions`; the order of `states` is the order of elimination, so put
@@ -54,6 +56,7 @@ class AbstractKineticSynapse(eqx.Module):
 
     states: ClassVar[tuple[str, ...]]
     conducting: ClassVar[str]  # the open state
+    timed: ClassVar[tuple[str, ...]] = (*AbstractInput.timed, "drive")
 
     def __check_init__(self) -> None:
         check_times(self)
@@ -64,8 +67,8 @@ class AbstractKineticSynapse(eqx.Module):
     def transitions(self, v: Array, drive: Array) -> list[Transition]:
         """The pairs of states with their rates at `v (k,)` mV and `drive (k,)` mM."""
 
-    def initial(self, v: Array) -> Array:
-        """Occupancies `(states, k)` at rest at `v (k,)` mV without transmitter."""
+    def init(self, v: Array) -> list[Array]:
+        """Occupancies, one `(k,)` for each state, at rest at `v (k,)` mV without transmitter."""
         size = len(self.states)
         flow = jnp.zeros((v.shape[0], size, size), v.dtype)
         for a, b, there, back in self.transitions(v, jnp.zeros_like(v)):
@@ -73,51 +76,64 @@ class AbstractKineticSynapse(eqx.Module):
             flow = flow.at[:, a, b].add(back).at[:, b, b].add(-back)
         flow = flow.at[:, -1, :].set(1.0)  # instead of a redundant row: all occupancies add to 1
         one = jnp.zeros((v.shape[0], size, 1), v.dtype).at[:, -1].set(1.0)
-        return jnp.linalg.solve(flow, one)[..., 0].T
+        return list(jnp.linalg.solve(flow, one)[..., 0].T)
 
     def drive(self, t0: Array, t1: Array | None = None) -> Array:
-        """Transmitter at `t0`, or its mean over `[t0, t1]` ms with `t1 > t0`: `(k,)` mM.
+        """Transmitter at `t0`, or its mean over `[t0, t1]` ms where that is longer: `(k,)` mM.
 
         At a point it is there iff `onset < t < onset + pulse`, and has no gradient with respect to
         event times; the mean has one. Solvers that do not round events, as `CrankNicolson`, take
         the mean over a step; those that do, as NEURON, the point in its middle.
         """
-        shape = (self.site.shape[0], self.times.shape[-1])
-        times = jnp.broadcast_to(self.times, shape)
-        pulse = jnp.broadcast_to(self.pulse, shape[:1])[:, None]
+        times = jnp.broadcast_to(self.times, (self.site.shape[0], self.times.shape[-1]))
+        pulse = jnp.broadcast_to(self.pulse, self.site.shape)[:, None]
+        on = jnp.any((times < t0) & (t0 < times + pulse), axis=1)
         if t1 is None:
-            on = jnp.any((times < t0) & (t0 < times + pulse), axis=1)
-        else:
-            inside = jnp.maximum(jnp.minimum(t1, times + pulse) - jnp.maximum(t0, times), 0.0)
-            on = jnp.minimum(jnp.sum(inside, axis=1) / (t1 - t0), 1.0)
-        return self.transmitter * on
+            return self.transmitter * on
+        longer = t1 > t0
+        inside = jnp.maximum(jnp.minimum(t1, times + pulse) - jnp.maximum(t0, times), 0.0)
+        mean = jnp.minimum(jnp.sum(inside, axis=1) / jnp.where(longer, t1 - t0, 1.0), 1.0)
+        return self.transmitter * jnp.where(longer, mean, on)
 
-    def derivative(self, v: Array, x: Array, drive: Array) -> Array:
-        """d(occupancies)/dt `(states, k)` 1/ms at `v (k,)` mV and `drive (k,)` mM."""
+    def derivative(self, v: Array, x: list[Array], t: Array) -> list[Array]:
+        """d(occupancies)/dt, a list of `(k,)` 1/ms, at `v (k,)` mV and `t` ms."""
         flow = [jnp.zeros_like(v)] * len(self.states)
-        for a, b, there, back in self.transitions(v, drive):
+        for a, b, there, back in self.transitions(v, self.drive(t)):
             net = there * x[a] - back * x[b]
             flow[a], flow[b] = flow[a] - net, flow[b] + net
-        return jnp.stack(flow)
+        return flow
 
-    def advance(self, v: Array, x: Array, drive: Array, h: Array) -> Array:
-        """Occupancies `h` ms later by one step of backward Euler at frozen `v` and `drive`.
+    def advance(self, v: Array, x: list[Array], t0: Array, t1: Array, h: Array) -> list[Array]:
+        """Occupancies `h` ms later by one step of backward Euler at frozen `v` and transmitter.
 
         The system is eliminated without pivots, which an M-matrix allows, and without its zeros.
         It conserves the sum; dividing by it keeps rounding from adding up.
         """
         size = len(self.states)
         matrix = {(i, i): jnp.ones_like(v) for i in range(size)}
-        for a, b, there, back in self.transitions(v, drive):
+        for a, b, there, back in self.transitions(v, self.drive(t0, t1)):
             matrix[a, a] = matrix[a, a] + h * there
             matrix[b, b] = matrix[b, b] + h * back
             matrix[b, a], matrix[a, b] = -h * there, -h * back
-        solved = jnp.stack(_eliminate(matrix, list(x)))
-        return solved / jnp.sum(solved, axis=0)
+        solved = substitute(factorise(matrix, size), x)
+        total = sum(solved[1:], solved[0])
+        return [part / total for part in solved]
 
-    def current(self, v: Array, x: Array) -> Array:
-        """Outward current `(k,)` nA at `v (k,)` mV and occupancies `x (states, k)`."""
+    def current(self, v: Array, x: list[Array]) -> Array:
+        """Outward current `(k,)` nA at `v (k,)` mV and occupancies `x`, a list of `(k,)`."""
         return self.weight * x[self.states.index(self.conducting)] * (v - self.e_rev)
+
+    def outward(self, v: Array, x: list[Array], t0: Array, t1: Array) -> Array:
+        del t0, t1
+        return self.current(v, x)
+
+    def edges(self) -> Array:
+        """Where the pulses of transmitter begin and end."""
+        times = jnp.broadcast_to(self.times, (self.site.shape[0], self.times.shape[-1]))
+        return jnp.stack([times, times + jnp.broadcast_to(self.pulse, self.site.shape)[:, None]])
+
+    def since(self, origin: Array) -> "AbstractKineticSynapse":
+        return shifted(self, origin, "times")
 
 
 class NMDAKinetic(AbstractKineticSynapse):
@@ -168,20 +184,3 @@ class NMDAKinetic(AbstractKineticSynapse):
                 there = there * drive
             found.append((self.states.index(a), self.states.index(b), there, back))
         return found
-
-
-def _eliminate(matrix: dict[tuple[int, int], Array], right: list[Array]) -> list[Array]:
-    """Solve `matrix x = right`, given by its non-zero entries, in the order of the unknowns."""
-    size = len(right)
-    for p in range(size):
-        row = [j for j in range(p + 1, size) if (p, j) in matrix]
-        for i in (i for i in range(p + 1, size) if (i, p) in matrix):
-            factor = matrix[i, p] / matrix[p, p]
-            for j in row:
-                matrix[i, j] = matrix.get((i, j), 0.0) - factor * matrix[p, j]
-            right[i] = right[i] - factor * right[p]
-    for p in reversed(range(size)):
-        for j in (j for j in range(p + 1, size) if (p, j) in matrix):
-            right[p] = right[p] - matrix[p, j] * right[j]
-        right[p] = right[p] / matrix[p, p]
-    return right

@@ -23,6 +23,8 @@ class ExpSyn(AbstractSynapse):
 
     tau: Array = number(0.1)  # () or (k,) ms
 
+    linear: ClassVar[bool] = True
+
     def __check_init__(self) -> None:
         check_fields(self, tau="positive")
 
@@ -49,6 +51,8 @@ class AlphaSynapse(AbstractSynapse):
         default=None, converter=lambda x: None if x is None else as_leaf(x)
     )  # () or (k,), or None for a full tail
 
+    linear: ClassVar[bool] = True
+
     def __check_init__(self) -> None:
         check_fields(self, tau="positive")
         if self.cutoff is not None:
@@ -69,6 +73,17 @@ class AlphaSynapse(AbstractSynapse):
 
     def conductance(self, z: Kinetics) -> Array:
         return z[1]
+
+    def since(self, origin: Array) -> AbstractSynapse:
+        return AbstractSynapse.since(self, origin)
+
+    def edges(self) -> Array:
+        """The event times and, with a cutoff, where the conductances end."""
+        times = self.schedule()[0]
+        if self.cutoff is None:
+            return times
+        lasts = jnp.broadcast_to(self.cutoff * self.tau, self.site.shape)
+        return jnp.stack([times, times + lasts[:, None]])
 
     def kernel(self, lag: Array) -> Array:
         g = self.conductance(self.impulse(lag))
@@ -106,6 +121,7 @@ class NMDA(AbstractDualExponential):
     gamma: Array = number(0.08)  # () or (k,) 1/mV, steepness of the block
     mg_half: Array = number(3.57)  # () or (k,) mM, magnesium that blocks half at 0 mV
 
+    linear: ClassVar[bool] = True
     presets: ClassVar[dict[str, dict[str, float]]] = {
         "beniaguev2021": {"tau1": 2.0, "tau2": 70.0, "gamma": 0.08},
         "gidon2020": {"tau1": 8.0, "tau2": 35.0, "gamma": 0.077},

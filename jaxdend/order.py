@@ -1,11 +1,17 @@
-"""Where the nodes of a model stand while it runs: in the order in which the tree is eliminated.
+"""The order in which a model runs: an invertible map around model, state and recorder.
 
-The solve then works through memory from front to back without gathering, and among the orders that
-are possible one is taken that keeps compartments with the same mechanisms together, so that each
-mechanism works on a few contiguous slices. Nodes without membrane that stand between two
-compartments of a mechanism take part in it: with an area of 0 they contribute nothing.
+Where the tree is eliminated node by node, nodes stand in the order of elimination: the solve then
+works through memory from front to back without gathering, and among the orders that are possible
+one is taken that keeps compartments with the same mechanisms together, so that each mechanism works
+on a few contiguous slices. Nodes without membrane that stand between two compartments of a
+mechanism take part in it: with an area of 0 they contribute nothing.
 
-Only the loop over time sees this order; recordings and results are in that of the cell.
+Event synapses that share their kinetics and their compartment are carried as one: their states are
+linear, so the sum over a compartment is all that its voltage feels, and ten thousand synapses cost
+as much as there are compartments. The single ones are made again from their events where somebody
+looks.
+
+Only the loop over time sees this order; `undo(run(do(model)))` is `run(model)`.
 """
 
 from dataclasses import dataclass, replace
@@ -21,7 +27,83 @@ from jaxtyping import Array
 from jaxdend._subset import Subset, on_cpu
 from jaxdend.cable.tree import TracedTree, Tree
 from jaxdend.cell import Inserted
-from jaxdend.dynamics import Model, State
+from jaxdend.dynamics import Model, Placed, Sites, State
+from jaxdend.events import since_start
+
+
+class Order(eqx.Module):
+    """The model as it runs, and the way there and back for states."""
+
+    model: Model  # as it runs
+    seating: Any  # where nodes stand: a `Layout`, `TracedLayout` or `Unchanged`
+    # as model.placed: the states `(k,)` at the start of single inputs that follow from their events
+    # alone, where the run does not carry them, or not exactly; else None
+    begun: tuple
+    h: Array  # () ms, the step whose events the state at its beginning counts as its own; or 0
+    rounded: bool = eqx.field(static=True)
+
+    def do(self, state: State) -> State:
+        """`state`, given as the cell has it, in this order."""
+        inputs = [
+            item.gather(x, len(self.model.area))
+            for x, item in zip(state.inputs, self.model.placed, strict=True)
+        ]
+        out = self.seating.arranged(state)
+        return State(out.v, out.mechanisms, inputs)
+
+    def undo(self, t: Array, state: State) -> State:
+        """`state` at `t` ms, given in this order, as the cell has it."""
+        start = self.model.start
+        inputs = [
+            x if z is None else since_start(item.input, z, start, t, self.h, self.rounded)
+            for x, z, item in zip(state.inputs, self.begun, self.model.placed, strict=True)
+        ]
+        out = self.seating.presented(state)
+        return State(out.v, out.mechanisms, inputs)
+
+    def voltage(self, state: State, nodes: Array) -> Array:
+        """The voltages of `nodes`, `(r,)` mV, of a state in this order."""
+        return state.v[self.seating.at(nodes)]
+
+
+def elimination_order(model: Model, start: State, rounded: bool) -> Order:
+    """The order in which fixed steps run fastest on JAX's default device, from `start`."""
+    seating = _seating(model)
+    size = len(model.area)
+    moved = seating.model(model)
+    placed, tables, begun = [], [], []
+    for item, table, x in zip(model.placed, model.tables, start.inputs, strict=True):
+        at = Sites(seating.at(item.at.index))
+        merges = item.input.merges and table is not None and 2 * len(at.index) >= size
+        everywhere = Placed(item.input, Subset(np.arange(size)), at)
+        placed.append(everywhere if merges else Placed(item.input, at))
+        tables.append(table.at_nodes(at.index, size) if merges else table)
+        begun.append(x if merges else None)
+    moved = replace(moved, placed=tuple(placed), tables=tuple(tables))
+    return Order(moved, seating, tuple(begun), model.h, rounded)
+
+
+def cell_order(model: Model, start: State) -> Order:
+    """The order of the cell itself, for other solvers; what events alone make is summed anew."""
+    begun = tuple(
+        x if item.input.eventful and not item.input.coupled else None
+        for item, x in zip(model.placed, start.inputs, strict=True)
+    )
+    return Order(model, Unchanged(), begun, jnp.zeros_like(model.h), True)
+
+
+def _seating(model: Model) -> Any:
+    if not on_cpu():
+        return Unchanged()
+    if isinstance(model.tree, TracedTree):
+        return TracedLayout(model.tree)
+    return layout(model.tree, model.membrane, tuple(item.at for item in model.inserted))
+
+
+def _at(position: Array, nodes: Array) -> Array:
+    """The positions of `nodes`; a number past the last node, which is nowhere, stays one."""
+    size = len(position)
+    return jnp.where(nodes < size, position.at[nodes].get(mode="clip"), size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +115,7 @@ class Seat:
     own: np.ndarray  # (k,) where each compartment stands among the m
 
 
+@jax.tree_util.register_static
 @dataclass(frozen=True, eq=False)
 class Layout:
     """A renumbering of the nodes of a model, all of it known before anything runs."""
@@ -50,26 +133,22 @@ class Layout:
             Inserted(jax.tree.map(lambda leaf, s=seat: _spread(leaf, s), item.mechanism), seat.at)
             for item, seat in zip(model.inserted, self.seats, strict=True)
         )
-        return Model(
+        return replace(
+            model,
             inserted=inserted,
-            inputs=_placed(model.inputs, self),
-            events=model.events,
             area=model.area[self.order],
             capacitance=model.capacitance[self.order],
             edge=model.edge[self.edge],
             axial=model.axial[self.order],
-            celsius=model.celsius,
-            start=model.start,
-            h=model.h,
+            e={ion: e[self.order] for ion, e in model.e.items()},
             tree=self.tree,
             membrane=self.membrane,
             n=len(self.order),
-            exposed=model.exposed,
         )
 
     def at(self, nodes: Array) -> Array:
         """The positions of `nodes`."""
-        return jnp.asarray(self.position)[nodes]
+        return _at(jnp.asarray(self.position), nodes)
 
     def arranged(self, state: State) -> State:
         """`state`, given as the cell has it, in this layout."""
@@ -106,18 +185,18 @@ class TracedLayout(eqx.Module):
         return replace(
             model,
             inserted=self._moved(model.inserted),
-            inputs=_placed(model.inputs, self),
             area=self._moved(model.area),
             capacitance=self._moved(model.capacitance),
             edge=model.edge[self.tree.sequential.edge],
             axial=self._moved(model.axial),
+            e=self._moved(model.e),
             tree=self.tree.arranged,
             membrane=self._moved(model.membrane),
         )
 
     def at(self, nodes: Array) -> Array:
         """The positions of `nodes`."""
-        return self.position[nodes]
+        return _at(self.position, nodes)
 
     def arranged(self, state: State) -> State:
         """`state`, given as the cell has it, in this layout."""
@@ -133,7 +212,7 @@ class TracedLayout(eqx.Module):
         return jax.tree.map(lambda x: x[self.tree.sequential.order] if jnp.ndim(x) else x, values)
 
 
-class Unchanged:
+class Unchanged(eqx.Module):
     """No renumbering: where the solve works level by level."""
 
     def model(self, model: Model) -> Model:
@@ -146,21 +225,8 @@ class Unchanged:
     def arranged(self, state: State) -> State:
         return state
 
-    presented = arranged
-
-
-def arrangement(model: Model) -> Layout | TracedLayout | Unchanged:
-    """The layout in which `model` runs fastest on JAX's default device."""
-    if not on_cpu():
-        return Unchanged()
-    if isinstance(model.tree, TracedTree):
-        return TracedLayout(model.tree)
-    return layout(model.tree, model.membrane, tuple(item.at for item in model.inserted))
-
-
-def _placed(inputs: tuple, order: Layout | TracedLayout) -> tuple:
-    """`inputs` at the positions of their sites."""
-    return tuple(eqx.tree_at(lambda i: i.site, group, order.at(group.site)) for group in inputs)
+    def presented(self, state: State) -> State:
+        return state
 
 
 def _spread(leaf: Array, seat: Seat) -> Array:
