@@ -259,12 +259,17 @@ def since_start(
 ) -> Traces:
     """The state at `t`, as the step from there will use it, of `x` at `start`, `(k,)` each.
 
-    What the steps in between make of it: `x` decays, and their events are summed.
+    What the steps of `h` ms in between make of it: `x` decays, and their events are summed,
+    `rounded` as if each came at the beginning of its step. `h` may be 0, for no steps.
     """
     times, weights = group.schedule()
     known = jax.lax.stop_gradient(times)
     due = (known > first_moment(start, h)) & (known <= first_moment(t, h))
     now = t if rounded else t + h / 2
+    if rounded:
+        size = jnp.where(h > 0, h, 1.0)
+        step = start + h * jnp.ceil((known - start) / size - 0.5 - 1e-6)
+        times = times + jnp.where(due & (h > 0), step - known, 0.0)
     lag = jnp.where(due, now - jnp.where(due, times, 0.0), 0.0)
     still = jnp.zeros_like(weights[:, 0])
     kept = group.advance(still, x, start, start, t - start)
@@ -304,7 +309,7 @@ def first_moment(start: Array, h: Array) -> Array:
     return start - (h / 2 - 1e-6 * h)
 
 
-def widest_step(times: np.ndarray, grid: np.ndarray, origin: float, h: float) -> int:
+def widest_step(times: np.ndarray, grid: np.ndarray, h: float, origin: float = 0.0) -> int:
     """Bound on the events in one step, rounded up to a power of two so that programs are shared.
 
     **Arguments:** `times` ms; `grid (steps + 1,)` ms, counted from `origin`; `h` ms.

@@ -507,7 +507,7 @@ def _width(
     if not is_concrete(times, t0):
         return None
     times = np.broadcast_to(times, (group.site.shape[0], times.shape[-1]))
-    return widest_step(times, grid, t0, dt)
+    return widest_step(times, grid, dt, t0)
 
 
 def _diagnosis(cell: Cell, traces: Traces, when: float, dt: float) -> str:

@@ -19,6 +19,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
     {
         "units",
+        "_small",
         "_types",
         "rates",
         "densities",
@@ -34,8 +35,9 @@ LAYERS = (
     {
         "_checks",
         "events",
-        "layout",
-        "merge",
+        "inputs",
+        "order",
+        "jacobian",
         "dynamics",
         "solvers",
         "simulate",

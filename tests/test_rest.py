@@ -7,6 +7,7 @@ import pytest
 
 import jaxdend as jd
 from jaxdend.channels import HH, SK, CaHVA, CalciumShell, Leak
+from jaxdend.dynamics import vector_field
 
 
 def cell_with_calcium(gca=2e-4, gl=5e-5) -> jd.Cell:
@@ -21,7 +22,7 @@ def largest_rate(cell: jd.Cell, state: jd.State) -> float:
     """Largest |d/dt| over every state, per ms."""
 
     def rates(t, y, model):
-        return model.derivative(t, y)
+        return vector_field(t, y, model)
 
     given = jd.simulate(cell, t1=0.025, v0=state, record={"rates": rates})["rates"]
     first = jax.tree.map(lambda a: jnp.max(jnp.abs(a[0])), given)

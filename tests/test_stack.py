@@ -163,7 +163,7 @@ def test_cells_and_inputs_in_nested_batches_with_recorders(small):
 def test_the_vector_field_is_that_of_the_single_cells(small):
     def field(cell, site):
         grid, stim = jnp.asarray([0.0, 0.025]), jd.Step(site, 0.0, 2.0, 0.3)
-        model = build_model(cell, (stim,), grid=grid, h=grid[1], rounded=False, widths=(None,))
+        model = build_model(cell, (stim,), start=grid[0], h=grid[1])
         y = model.completed(grid[0], model.initial(jnp.asarray(-50.0), False))
         return y.v, vector_field(grid[1], y, model).v
 

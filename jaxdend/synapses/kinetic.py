@@ -96,22 +96,28 @@ class AbstractKineticSynapse(AbstractInput):
         return self.transmitter * jnp.where(longer, mean, on)
 
     def derivative(self, v: Array, x: list[Array], t: Array) -> list[Array]:
-        """d(occupancies)/dt, a list of `(k,)` 1/ms, at `v (k,)` mV and `t` ms."""
+        return self.flow(v, x, self.drive(t))
+
+    def advance(self, v: Array, x: list[Array], t0: Array, t1: Array, h: Array) -> list[Array]:
+        return self.relax(v, x, self.drive(t0, t1), h)
+
+    def flow(self, v: Array, x: list[Array], drive: Array) -> list[Array]:
+        """d(occupancies)/dt, a list of `(k,)` 1/ms, at `v (k,)` mV and `drive (k,)` mM."""
         flow = [jnp.zeros_like(v)] * len(self.states)
-        for a, b, there, back in self.transitions(v, self.drive(t)):
+        for a, b, there, back in self.transitions(v, drive):
             net = there * x[a] - back * x[b]
             flow[a], flow[b] = flow[a] - net, flow[b] + net
         return flow
 
-    def advance(self, v: Array, x: list[Array], t0: Array, t1: Array, h: Array) -> list[Array]:
-        """Occupancies `h` ms later by one step of backward Euler at frozen `v` and transmitter.
+    def relax(self, v: Array, x: list[Array], drive: Array, h: Array) -> list[Array]:
+        """Occupancies `h` ms later by one step of backward Euler at frozen `v` and `drive`.
 
         The system is eliminated without pivots, which an M-matrix allows, and without its zeros.
         It conserves the sum; dividing by it keeps rounding from adding up.
         """
         size = len(self.states)
         matrix = {(i, i): jnp.ones_like(v) for i in range(size)}
-        for a, b, there, back in self.transitions(v, self.drive(t0, t1)):
+        for a, b, there, back in self.transitions(v, drive):
             matrix[a, a] = matrix[a, a] + h * there
             matrix[b, b] = matrix[b, b] + h * back
             matrix[b, a], matrix[a, b] = -h * there, -h * back

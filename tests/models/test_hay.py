@@ -103,7 +103,7 @@ def _steady(cell: Cell, g: np.ndarray, site: int, current: float) -> np.ndarray:
     from jaxdend.dynamics import build_model
 
     grid = jnp.asarray([0.0, DT])
-    model = build_model(cell, (), grid=grid, h=grid[1], rounded=True, widths=())
+    model = build_model(cell, (), start=grid[0], h=grid[1])
     right = jnp.zeros_like(model.area).at[site].set(current)
     return np.asarray(model.matrix(model.axial + g).solve(right))
 

@@ -10,11 +10,11 @@ from jax.flatten_util import ravel_pytree
 import jaxdend as jd
 from jaxdend._errors import SimulationError
 from jaxdend.channels import HH, SK, CaHVA, CalciumShell, Leak
-from jaxdend.dynamics import State, build_model
+from jaxdend.dynamics import State, build_model, by_step
+from jaxdend.jacobian import linearise
 from jaxdend.solvers import Rodas4P, Rodas5P
-from jaxdend.solvers._local import linearise
 from jaxdend.solvers._tableau import RODAS4P, RODAS5P
-from jaxdend.solvers.rosenbrock import _balance, rosenbrock_step
+from jaxdend.solvers.rosenbrock import rosenbrock_step
 
 TABLEAUS = pytest.mark.parametrize("tableau", [RODAS4P, RODAS5P], ids=["Rodas4P", "Rodas5P"])
 
@@ -41,8 +41,8 @@ def rich_inputs(cell: jd.Cell) -> tuple:
 
 def model_of(cell: jd.Cell, inputs: tuple) -> jd.dynamics.Model:
     grid = jnp.asarray([0.0, 0.025])
-    widths = (None,) * len(inputs)
-    return build_model(cell, inputs, grid=grid, h=grid[1], rounded=True, widths=widths)
+    model = build_model(cell, inputs, start=grid[0], h=grid[1])
+    return by_step(model, grid, True, (None,) * len(inputs))
 
 
 @TABLEAUS
@@ -96,22 +96,25 @@ def test_the_local_elimination_solves_the_whole_system_exactly():
     rng = np.random.default_rng(1)
     y = model.initial(-45.0, True)
     y = jax.tree.map(lambda a: a * (1.0 + 0.1 * rng.random(a.shape)), y)
-    receptors = [x if i == 3 else None for i, x in enumerate(y.inputs)]
-    y = State(y.v, y.mechanisms, receptors)
-    conductances = tuple(
-        jnp.full(g.site.shape, 2e-3) if hasattr(g, "times") and hasattr(g, "decay") else ()
-        for g in model.inputs
-    )
+    traces = [
+        None if i == 3 else jax.tree.map(lambda a: a + 2e-3, x) for i, x in enumerate(y.inputs)
+    ]
+    y = State(y.v, y.mechanisms, [x if i == 3 else None for i, x in enumerate(y.inputs)])
     t, c = jnp.asarray(2.3), jnp.asarray(30.0)
     flat, back = ravel_pytree(y)
+
+    def full(z):
+        z = back(z)
+        return State(
+            z.v, z.mechanisms, [traces[i] if x is None else x for i, x in enumerate(z.inputs)]
+        )
 
     @jax.jit
     def both(flat, r):
         def f(z):
-            return ravel_pytree(_balance(model, back(z), t, conductances)[0])[0]
+            return ravel_pytree(model.balance(t, full(z)))[0]
 
-        _, currents = _balance(model, back(flat), t, conductances)
-        local = linearise(model, back(flat), t, conductances, currents, c)
+        local = linearise(model, full(flat), t, c)
         return jax.jacfwd(f)(flat), ravel_pytree(local.solve(model, back(r)))[0]
 
     right = jnp.asarray(rng.standard_normal(flat.shape))
@@ -133,7 +136,7 @@ def test_order_on_a_spiking_cell(tableau):
         h = 3.0 / steps
 
         def step(n, y):
-            return rosenbrock_step(tableau, model, y, n * h, h, carried=True)[0]
+            return rosenbrock_step(tableau, model, y, n * h, h)[0]
 
         return jax.lax.fori_loop(0, steps, step, begin).v
 

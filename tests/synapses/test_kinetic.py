@@ -50,18 +50,19 @@ def some_state(seed=0):
 
 
 def test_rest():
-    x = GROUP.initial(V)
+    x = jnp.stack(GROUP.init(V))
     at = dict(zip(GROUP.states, np.asarray(x[:, 0]), strict=True))
     assert at["U"] == pytest.approx(0.108136, abs=5e-7)
     assert at["UMg"] == pytest.approx(0.891864, abs=5e-7)
     assert at["O"] == pytest.approx(0.0, abs=1e-15)
     np.testing.assert_allclose(x.sum(axis=0), 1.0)
-    np.testing.assert_allclose(GROUP.derivative(V, x, jnp.zeros(3)), 0.0, atol=1e-14)
+    np.testing.assert_allclose(jnp.stack(GROUP.flow(V, list(x), jnp.zeros(3))), 0.0, atol=1e-14)
 
 
 def test_derivative_and_step_against_dense_matrices():
     x, drive, h = some_state(), jnp.asarray([2.0, 0.0, 0.7]), 0.025
-    rate, moved = GROUP.derivative(V, x, drive), GROUP.advance(V, x, drive, h)
+    rate = jnp.stack(GROUP.flow(V, list(x), drive))
+    moved = jnp.stack(GROUP.relax(V, list(x), drive, h))
     for i in range(3):
         q = generator(float(V[i]), float(drive[i]))
         np.testing.assert_allclose(rate[:, i], q @ x[:, i], atol=1e-13)
@@ -93,12 +94,12 @@ def test_transmitter():
 
 def test_current_and_gradients_are_finite_everywhere():
     x = some_state()
-    np.testing.assert_allclose(GROUP.current(V, x), 8e-3 * x[4] * (V - 5.0))
+    np.testing.assert_allclose(GROUP.current(V, list(x)), 8e-3 * x[4] * (V - 5.0))
 
     @jax.jit
     def after(v, x, drive, rates, mg):
         group = NMDAKinetic([2, 0, 1], 8e-3, [5.0], rates=rates, mg=mg)
-        return group.current(v, group.advance(v, x, drive, jnp.asarray(0.025)))
+        return group.current(v, group.relax(v, list(x), drive, jnp.asarray(0.025)))
 
     args = V, x, jnp.asarray([2.0, 0.0, 0.7]), GROUP.rates, GROUP.mg
     check_grads(after, args, 1, ["fwd", "rev"], eps=1e-6, rtol=1e-4)
@@ -109,15 +110,15 @@ def test_extreme_voltages_and_long_runs(x64):
     with jax.enable_x64(x64):
         v = jnp.linspace(-200.0, 200.0, 9)
         group = NMDAKinetic(np.arange(9), 8e-3, [5.0])
-        x = group.initial(v)
+        x = jnp.stack(group.init(v))
         assert np.all(np.isfinite(x))
-        assert np.isfinite(jax.jacrev(group.initial)(v)).all()
+        assert np.isfinite(jax.jacrev(lambda v: jnp.stack(group.init(v)))(v)).all()
 
         @jax.jit
         def run(x):
             def step(x, n):
                 on = jnp.where(n % 400 < 20, 2.0, 0.0)
-                return group.advance(v, x, jnp.full(9, on), jnp.asarray(0.025)), None
+                return jnp.stack(group.relax(v, list(x), jnp.full(9, on), jnp.asarray(0.025))), None
 
             return jax.lax.scan(step, x, jnp.arange(4000))[0]
 
@@ -137,10 +138,10 @@ def test_against_the_published_model(reference):
         def step(x, now):
             n, v = now
             drive = group.drive((n + 0.5) * h)
-            x = group.advance(v[None], x, drive, jnp.asarray(h))
+            x = jnp.stack(group.relax(v[None], list(x), drive, jnp.asarray(h)))
             return x, (x[4, 0], x[9, 0], drive[0])
 
-        start = group.initial(v[:1])
+        start = jnp.stack(group.init(v[:1]))
         return jax.lax.scan(step, start, (jnp.arange(len(v) - 1), v[1:]))[1]
 
     opened, blocked, drive = run(v)
@@ -153,7 +154,7 @@ def test_vmap_over_sites_times_and_weights():
     def now(site, weight, time):
         group = NMDAKinetic(site, weight, time)
         v = jnp.linspace(-70.0, 0.0, 4)[group.site]
-        x = group.advance(v, group.initial(v), group.drive(5.1), jnp.asarray(0.1))
+        x = group.relax(v, group.init(v), group.drive(5.1), jnp.asarray(0.1))
         return group.current(v, x)[0]
 
     sites, weights, times = (

@@ -232,7 +232,10 @@ def test_float32(name):
     ("make", "words"),
     [
         (lambda: AMPA([0, 1], [1.0] * 3, [1.0]), r"AMPA.weight: expected shape \(2,\)"),
-        (lambda: AMPA([0, 1], 1.0, [[1.0]] * 3), r"AMPA.times: expected shape \(1,\) or \(2, 1\)"),
+        (
+            lambda: AMPA([0, 1], 1.0, [[1.0]] * 3),
+            r"AMPA.times: expected shape \(1,\) or \(1, 1\) or \(2, 1\)",
+        ),
         (lambda: AMPA(0, 1.0, [np.nan]), "AMPA.times: expected times in ms"),
         (lambda: AMPA(0, 1.0, [-np.inf]), "AMPA.times"),
         (lambda: AMPA(0, np.inf, [1.0]), "AMPA.weight: expected finite"),

@@ -1,4 +1,4 @@
-"""The order in which nodes stand while a model runs."""
+"""The order in which a model runs: where nodes stand, what is carried as one, and the way back."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ import pytest
 import jaxdend as jd
 from jaxdend.channels import HH, Leak
 from jaxdend.dynamics import build_model
-from jaxdend.layout import Layout, TracedLayout, arrangement, layout
+from jaxdend.order import Layout, TracedLayout, elimination_order, layout
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,11 @@ def cell():
 
 def model_of(cell):
     grid = jnp.arange(3) * 0.025
-    return build_model(cell, (), grid=grid, h=grid[1], rounded=True, widths=())
+    return build_model(cell, (), start=grid[0], h=grid[1])
+
+
+def order_of(model):
+    return elimination_order(model, model.initial(-65.0, True), True)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +41,7 @@ def traced(cell):
 
 
 def test_children_come_before_their_parents(model):
-    parent = arrangement(model).tree.parent
+    parent = order_of(model).model.tree.parent
     assert np.all(parent[:-1] > np.arange(len(parent) - 1))
     assert parent[-1] == -1
 
@@ -45,9 +49,9 @@ def test_children_come_before_their_parents(model):
 @pytest.mark.parametrize("kind", ["model", "traced"])
 def test_the_matrix_is_the_same_one(kind, request):
     model = request.getfixturevalue(kind)
-    order = arrangement(model)
-    assert isinstance(order, Layout if kind == "model" else TracedLayout)
-    moved, at = order.model(model), np.asarray(order.position)
+    order = order_of(model)
+    assert isinstance(order.seating, Layout if kind == "model" else TracedLayout)
+    moved, at = order.model, np.asarray(order.seating.position)
     assert moved.tree.plan("sequential").ordered
     own, again = (m.matrix(m.axial + m.capacitance) for m in (model, moved))
     np.testing.assert_array_equal(again.to_dense()[np.ix_(at, at)], own.to_dense())
@@ -58,15 +62,15 @@ def test_the_matrix_is_the_same_one(kind, request):
 @pytest.mark.parametrize("kind", ["model", "traced"])
 def test_a_state_goes_there_and_back(kind, request):
     model = request.getfixturevalue(kind)
-    order = arrangement(model)
+    order = order_of(model)
     state = model.initial(jnp.linspace(-70.0, -60.0, model.n), True)
-    back = order.presented(order.arranged(state))
+    back = order.undo(model.start, order.do(state))
     jax.tree.map(np.testing.assert_array_equal, back, state)
 
 
 def test_a_traced_tree_takes_its_mechanisms_along(traced):
-    order = arrangement(traced)
-    moved, at = order.model(traced), np.asarray(order.position)
+    order = order_of(traced)
+    moved, at = order.model, np.asarray(order.seating.position)
     assert not np.array_equal(at, np.arange(traced.n))
     pairs = zip(jax.tree.leaves(traced.inserted), jax.tree.leaves(moved.inserted), strict=True)
     for before, after in pairs:
@@ -75,12 +79,11 @@ def test_a_traced_tree_takes_its_mechanisms_along(traced):
 
 
 def test_mechanisms_work_on_few_slices_with_their_own_parameters(model):
-    order = arrangement(model)
-    for item, moved, seat in zip(
-        model.inserted, order.model(model).inserted, order.seats, strict=True
-    ):
+    order = order_of(model)
+    seating = order.seating
+    for item, moved, seat in zip(model.inserted, order.model.inserted, seating.seats, strict=True):
         assert moved.at.runs is not None
-        own = order.order[seat.at.index]
+        own = seating.order[seat.at.index]
         for before, after in zip(
             jax.tree.leaves(item.mechanism), jax.tree.leaves(moved.mechanism), strict=True
         ):
