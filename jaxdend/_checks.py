@@ -55,8 +55,8 @@ def check(cell: Cell, inputs: tuple, solver: diffrax.AbstractSolver) -> None:
         )
     if not isinstance(solver, diffrax.AbstractSolver):
         raise TypeError(
-            f"simulate: solver= takes a solver such as jd.BackwardEuler(), with parentheses, or one "
-            f"of diffrax; got {solver!r}."
+            "simulate: solver= takes a solver such as jd.BackwardEuler(), with parentheses, or "
+            f"one of diffrax; got {solver!r}."
         )
     check_inputs(inputs, cell.n)
     check_solver(cell, inputs, solver)

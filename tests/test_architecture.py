@@ -20,6 +20,7 @@ LAYERS = (
     {
         "units",
         "_small",
+        "_interrupts",
         "_types",
         "rates",
         "densities",
@@ -34,6 +35,7 @@ LAYERS = (
     {"cell", "regions", "stack", "stimuli", "synapses"},
     {
         "_checks",
+        "_run",
         "events",
         "inputs",
         "order",

@@ -52,7 +52,7 @@ from jaxdend.config.schema import (
 )
 from jaxdend.dynamics import Model, State
 from jaxdend.fitting import Parameter
-from jaxdend.simulate import BLOWN_UP
+from jaxdend.simulate import LIMIT
 from jaxdend.solvers.march import in_bytes
 from jaxdend.sweep import Design, grid, random, read_table, sobol
 from jaxdend.sweep._store import FAILED, OK
@@ -190,7 +190,7 @@ class SweepFile:
                 experiment.neuron(theta), experiment.drive(theta), record=record, throw=False
             )
             last = jnp.max(jnp.abs(traces.final.v))
-            good = (jnp.max(traces["extent"]) <= BLOWN_UP) & (last <= BLOWN_UP)
+            good = (jnp.max(traces["extent"]) <= LIMIT) & (last <= LIMIT)
             voltages = traces["sites"]
             out = {name: keep(traces.ts, voltages[:, r]) for name, r, keep in kept}
             return {**out, "status": jnp.where(good, OK, FAILED)}

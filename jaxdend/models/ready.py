@@ -138,7 +138,8 @@ def _rests_at(v: float, cell: Cell) -> Cell:
 
     def current(t: Array, state: State, model: Model) -> Array:
         del t
-        return model.membrane_current(state.v, state, model.environments(state), ())[0][: cell.n]
+        envs = model.environments(state.mechanisms)
+        return model.membrane_current(state.v, state.mechanisms, envs)[0][: cell.n]
 
     nanoamperes = simulate(cell, t1=0.025, record=current, v0=v)["values"][0]  # none by the leak
     return cell.insert(Leak(g=CA1_LEAK, e=v + nanoamperes / (1e-2 * cell.area) / CA1_LEAK))
