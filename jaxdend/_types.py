@@ -68,8 +68,8 @@ def as_sites(value: Place | Places) -> Array:
         known = numbers(value, "site")
         if np.any(known < -1):
             raise ValueError(
-                f"site: compartment numbers count from 0, as cell.locate(...) gives them, and -1 "
-                f"means no input; got {int(known.min())}."
+                "site: compartment numbers, as cell.locate(...) gives them, count from 0; got "
+                f"{int(known.min())}. Only -1 is allowed, which means that no input sits there."
             )
         with jax.ensure_compile_time_eval():  # known numbers stay known inside `jit`
             return jnp.asarray(known, dtype=jnp.result_type(int))

@@ -181,7 +181,7 @@ class Cell(AbstractDescribed):
         **Raises:** `ValueError` for a name that a region, group or section has already, or for a
         `where` without compartments.
         """
-        index = places.compartments(where, self.n, self.region, f"group {name!r}: where=")
+        index = places.compartments(where, self.n, self.region, f"group {name!r}: where")
         return self._replace(host=with_group(self.host, name, index))
 
     def insert(self, mechanism: AbstractMechanism, where: Where = None) -> "Cell":
@@ -269,7 +269,7 @@ class Cell(AbstractDescribed):
             return Chosen(item.at, item.at.index, self.n)
         chosen = self._chosen(where, f"set: {item.name}")
         if isinstance(item.at, Mask):
-            inside = chosen.at.mask(self.n) & item.at.inside
+            inside = item.at.inside & chosen.at.mask(self.n)
             return Chosen(Mask(inside), chosen.order, self.n)
         return chosen
 
@@ -289,7 +289,7 @@ class Cell(AbstractDescribed):
         if isinstance(self.membrane, Mask):
             inside = self.membrane.inside if membrane_only else True
             return Chosen(self._mask(where, what, inside), np.arange(self.n), self.n)
-        order = places.compartments(where, self.n, self.region, f"{what}: where=")
+        order = places.compartments(where, self.n, self.region, f"{what}: where")
         keep = np.zeros(self.n, bool)
         keep[order] = True
         if membrane_only:

@@ -19,7 +19,7 @@ Place = str | ArrayLike | Sequence[str | ArrayLike]
 
 _BOOL = bool | np.bool_
 _FORMS = (
-    "the name of a region, group or section, a compartment number, a bool array with one entry "
+    "a compartment number, the name of a region, group or section, a bool array with one entry "
     "per compartment, or a list of these"
 )
 
@@ -86,21 +86,21 @@ def split(place: Any) -> tuple[Any, ...] | None:
 
 
 def numbers(value: Any, name: str) -> np.ndarray:
-    """Known whole numbers, `(k,)` int; `ValueError`, which calls them `name`, for anything else."""
+    """Known whole numbers, `(k,)` int; `ValueError`, which begins with `name`, for others."""
     mixed = isinstance(value, list | tuple) and any(isinstance(x, _BOOL) for x in value)
     try:
         out = np.asarray(None if mixed else value)
     except ValueError:
         out = np.asarray(None)
     if out.dtype.kind not in "iu":
-        raise ValueError(f"{name} must be {_FORMS}; got {value!r:.80}.")
+        raise ValueError(f"{name}: expected {_FORMS}; got {value!r:.80}.")
     if out.ndim > 1:
-        raise ValueError(f"{name} must be {_FORMS}; got shape {out.shape}. For batches: jax.vmap.")
+        raise ValueError(f"{name}: expected {_FORMS}; got shape {out.shape}. Batches: jax.vmap.")
     return np.atleast_1d(out).astype(int)
 
 
 def compartments(
-    where: Any, n: int, region: Callable[[str], np.ndarray], name: str = "where="
+    where: Any, n: int, region: Callable[[str], np.ndarray], name: str = "where"
 ) -> np.ndarray:
     """`(m,)` the compartments that `where` names, in its order; all `n` of them for `None`.
 
@@ -111,7 +111,7 @@ def compartments(
     if where is None:
         return np.arange(n)
     if not is_concrete(where):
-        raise ValueError(f"{name} must be known when tracing; masks are static.")
+        raise ValueError(f"{name}= must be known when tracing; masks are static.")
     parts = split(where)
     found = [_compartments(x, n, region, name) for x in ([where] if parts is None else parts)]
     out = np.concatenate(found)
@@ -119,7 +119,7 @@ def compartments(
     if bad.size:
         means = " In a list of an input's sites -1 means that no input sits there."
         raise ValueError(
-            f"{name} must hold compartment numbers in 0..{n - 1}; got {int(bad[0])}."
+            f"{name}= must hold compartment numbers in 0..{n - 1}; got {int(bad[0])}."
             f"{means if bad[0] == -1 else ''}"
         )
     return out
@@ -171,7 +171,7 @@ def _item(x: Any) -> str | np.ndarray:
 
 def _masked(mask: Any, n: int, name: str) -> np.ndarray:
     if mask.shape != (n,):
-        raise ValueError(f"{name} must have shape ({n},) as a bool array; got {mask.shape}.")
+        raise ValueError(f"{name}= must have shape ({n},) as a bool array; got {mask.shape}.")
     return np.flatnonzero(np.asarray(mask))
 
 

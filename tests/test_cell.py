@@ -157,7 +157,7 @@ def test_inserting_again_overwrites_and_extends(cell):
         (Leak(g=np.ones(3)), None, "Leak: g must be a number or have shape"),
         (Leak(), np.ones(3, bool), "where= must have shape"),
         (Leak(), [10**6], "compartment numbers in 0.."),
-        (Leak(), [0.5], "Leak: where= must be the name of a region, group or section"),
+        (Leak(), [0.5], "Leak: where: expected a compartment number, the name of a region"),
         (Leak(), "tuffft", "no region 'tuffft'"),
         (HH(gnabar=np.nan), "soma", "HH: gnabar is NaN"),
     ],
