@@ -160,10 +160,11 @@ def _item(x: Any) -> str | np.ndarray:
     """A part of `Places`: a name, or known numbers or a mask that nobody can change."""
     if isinstance(x, str):
         return str(x)
+    mask = _is_mask(x)
     if not is_concrete(x):
         raise ValueError("site: names and masks cannot stand in one list with traced numbers.")
-    out = np.array(x) if _is_mask(x) else numbers(x, "site")
-    if _is_mask(out) and not out.any():
+    out = np.array(x) if mask else numbers(x, "site")
+    if mask and not out.any():
         raise ValueError("site: the bool array selects no compartment, all of it is False.")
     out.setflags(write=False)
     return out
