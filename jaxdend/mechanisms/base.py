@@ -28,8 +28,8 @@ def _leaf(value: ArrayLike | None) -> Array | None:
     if value is None or (isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.inexact)):
         return value
     try:
-        if isinstance(value, str | bytes):  # numpy would read the number in a text
-            raise TypeError
+        if any(isinstance(x, str | bytes) for x in jax.tree.leaves(value)):
+            return value  # numpy would read the number in a text; `Cell.insert` refuses it
         return jnp.asarray(value, dtype=jnp.result_type(float))
     except TypeError:
         return value  # type: ignore[reportReturnType]  # a placeholder of a tree transformation
