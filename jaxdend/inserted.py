@@ -124,7 +124,10 @@ def placed(mechanism: AbstractMechanism, chosen: Chosen) -> Inserted:
         value = getattr(mechanism, field.name)
         if not field.metadata.get("static", False):
             name = f"{owner}: {field.name}"
-            value = jax.tree.map(lambda leaf, x=name, f=field: _row(x, f, leaf, chosen), value)
+            if "unit" in field.metadata and value is not None:
+                value = _row(name, field, value, chosen)
+            else:
+                value = jax.tree.map(lambda leaf, x=name, f=field: _row(x, f, leaf, chosen), value)
         fields[field.name] = value
     return Inserted(with_fields(mechanism, fields), chosen.at)
 

@@ -229,7 +229,8 @@ def places() -> Check:
             return {"region": value}
         if isinstance(value, int) and not isinstance(value, bool):
             return {"site": value}
-        wanted = f'a place such as "soma" or {{region = "apical", distance = 300}} ({"/".join(_PLACE_KEYS)})'
+        wanted = 'a place such as "soma" or {region = "apical", distance = 300} '
+        wanted += f"({'/'.join(_PLACE_KEYS)})"
         if not isinstance(value, dict) or not value:
             raise ValueError(f"expected {wanted}")
         for name, item in value.items():
