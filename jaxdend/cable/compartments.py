@@ -229,7 +229,7 @@ def _counts(morph: Morphology, count: ArrayLike) -> np.ndarray:
         i = int(np.argmin(whole))
         raise ValueError(
             f"every section needs a whole number of compartments >= 1; {morph.name[i]} "
-            f"(length {morph.lengths[i]:.1f} µm) got {out[i]!r}."
+            f"(length {morph.lengths[i]:.1f} µm) got {out[i]:g}."
         )
     return out.astype(int)
 

@@ -29,10 +29,11 @@ def _leaf(value: ArrayLike | None) -> Array | None:
         return value
     try:
         if any(isinstance(x, str | bytes) for x in jax.tree.leaves(value)):
-            return value  # numpy would read the number in a text; `Cell.insert` refuses it
+            raise TypeError("numpy would read the number in a text")
         return jnp.asarray(value, dtype=jnp.result_type(float))
     except TypeError:
-        return value  # type: ignore[reportReturnType]  # a placeholder of a tree transformation
+        # a placeholder of a tree transformation, or what `Cell.insert` refuses by name
+        return value  # type: ignore[reportReturnType]
 
 
 def param(default: Any = dataclasses.MISSING, *, unit: str, doc: str = "") -> Any:

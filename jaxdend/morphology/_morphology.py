@@ -159,13 +159,16 @@ class Morphology:
         stand-in for a lost axon:
         `m.without("axon").with_cylinder(2, 30, 1).with_cylinder(2, 30, 1, "axon[0]", 1.0)`.
 
-        **Raises:** `ValueError` for an unknown parent, `MorphologyError` for sizes <= 0.
+        **Raises:** `ValueError` for an unknown parent, a place off it, or a kind that is no SWC
+        type, `MorphologyError` for sizes <= 0.
         """
         if isinstance(kind, bool) or not isinstance(kind, int | np.integer) or kind < 0:
             raise ValueError(
                 "with_cylinder: kind is an SWC type: 1 soma, 2 axon, 3 basal, 4 apical, or "
                 f"another number for other sections; got {kind!r:.80}."
             )
+        if not 0.0 <= parent_x <= 1.0:
+            raise ValueError(f"with_cylinder: parent_x must lie in [0, 1]; got {parent_x}.")
         parent = self._number(parent)
         on = self.section_points(parent)
         at = on[0] if parent_x == 0 else on[-1] if parent_x == 1 else on[len(on) // 2]
