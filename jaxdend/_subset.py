@@ -1,5 +1,6 @@
 """A set of compartments, static or as data: which rows of an `(n,)` array a mechanism works on."""
 
+import dataclasses
 import hashlib
 from typing import Any, TypeVar
 
@@ -160,7 +161,8 @@ class Mask(eqx.Module):
 class HostData:
     """Host data that rides along in a pytree, compared and hashed by content.
 
-    Arrays, also those in a dict, are kept as copies that nobody can write to: the hash holds.
+    Arrays, also those in a dict or in a morphology, are kept as copies that nobody can write to:
+    the hash holds.
     """
 
     __slots__ = ("_digest", "data")
@@ -199,10 +201,18 @@ class HostData:
 
 
 def read_only(value: Any) -> Any:
-    """`value` with copies of its arrays that nobody can write to, also those inside a dict."""
+    """`value` with copies of its arrays that nobody can write to.
+
+    Also of those inside a dict or a dataclass, such as a `Morphology`.
+    """
     if isinstance(value, dict):
         return {key: read_only(inner) for key, inner in value.items()}
-    if not isinstance(value, np.ndarray):
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = dataclasses.fields(value)
+        return dataclasses.replace(
+            value, **{f.name: read_only(getattr(value, f.name)) for f in fields}
+        )
+    if not isinstance(value, np.ndarray) or (value.base is None and not value.flags.writeable):
         return value
     out = value.copy()
     out.setflags(write=False)

@@ -53,7 +53,7 @@ def as_row(value: ArrayLike) -> Array:
     return leaf[None] if isinstance(leaf, jax.Array) and leaf.ndim == 0 else leaf
 
 
-def as_sites(value: Place | Places) -> Array:
+def as_sites(value: Place | Places) -> Any:  # an Array, or Places, which a cell makes one
     """Compartment numbers `(k,)` from an int or ints, or `Places` that a cell has yet to tell.
 
     Names of regions, groups and sections, a boolean array `(n,)`, and lists of names, numbers and
@@ -63,7 +63,7 @@ def as_sites(value: Place | Places) -> Array:
     """
     parts = split(value)
     if parts is not None:
-        return value if isinstance(value, Places) else Places(parts)  # type: ignore[return-value]
+        return value if isinstance(value, Places) else Places(parts)
     if is_concrete(value):
         known = numbers(value, "site")
         if np.any(known < -1):

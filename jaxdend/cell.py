@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from jaxdend import places
-from jaxdend._subset import HostData, Mask, Subset, is_concrete, read_only
+from jaxdend._subset import HostData, Mask, Subset, is_concrete
 from jaxdend.cable.compartments import Compartments, counts_by_rule, discretise
 from jaxdend.cable.graph import compartments_from_graph
 from jaxdend.cable.tree import TracedTree, Tree
@@ -127,7 +127,7 @@ class Cell(AbstractDescribed):
             has_radius=bool(np.all(np.isfinite(comps.radius))),
             section_names=section_names,
             regions=label_regions(comps.kind, comps.section, section_names, labels),
-            morph=_frozen(morph) if isinstance(morph, Morphology) else None,
+            morph=morph if isinstance(morph, Morphology) else None,
         )
 
     @classmethod
@@ -327,12 +327,6 @@ def _temperature(celsius: ArrayLike) -> Array:
     if is_concrete(out) and not -273.15 < float(out) < np.inf:
         raise ValueError(f"celsius must be finite and > -273.15 °C; got {float(out)}.")
     return out
-
-
-def _frozen(morph: Morphology) -> Morphology:
-    """A copy of a morphology whose arrays nobody can write to."""
-    fields = dataclasses.fields(morph)
-    return Morphology(**{f.name: read_only(getattr(morph, f.name)) for f in fields})
 
 
 def _compartment_parents(parent: np.ndarray, n: int) -> np.ndarray:

@@ -17,8 +17,10 @@ duration = 30.0
 amplitude = 0.5
 [simulate]
 t1 = 40.0
-record = [{region = "soma"}, {region = "apical", distance = 300.0}]
+record = ["soma", {region = "apical", distance = 300.0}]
 ```
+
+A place is the name of a region or section, a compartment number, or a table that says where.
 """
 
 import dataclasses

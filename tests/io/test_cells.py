@@ -76,6 +76,10 @@ def test_round_trip(cells, tmp_path, name):
         assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
     assert (loaded.morph is None) == (cell.morph is None)
     assert loaded.regions == cell.regions
+    handed = [loaded.kind, loaded.xyz, *loaded.host["regions"].values(), loaded.tree.parent]
+    if loaded.morph is not None:
+        handed += [loaded.morph.points, *loaded.morph.labels.values()]
+    assert not any(array.flags.writeable for array in handed)
 
 
 @pytest.mark.parametrize("name", ["l5pc", "graph"])
