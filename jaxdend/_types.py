@@ -101,7 +101,7 @@ def check_field(owner: Any, field: str, rule: str, shapes: list[Shape]) -> None:
 
 def check_array(name: str, value: Any, rule: str, shapes: list[Shape]) -> None:
     """Refuse `value`, called `name`, unless its shape is one of `shapes` and it obeys `rule`."""
-    if not isinstance(value, jax.Array):
+    if not isinstance(value, jax.Array) or jnp.iscomplexobj(value):
         raise ValueError(f"{name}: expected a number or an array of numbers; got {value!r}.")
     if value.shape not in shapes:
         known = " or ".join(str(s) for s in dict.fromkeys(shapes))

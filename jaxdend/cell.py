@@ -102,7 +102,7 @@ class Cell(AbstractDescribed):
                 f"Cell needs a Morphology (jd.read_morphology); got {type(morph).__name__}."
             )
         n, membrane = len(comps.area), comps.area > 0
-        whole = Chosen(Subset(np.arange(n)), np.arange(n), n)
+        whole = Chosen.all_of(n)
         self.area = number_array("area", comps.area)
         self.radius = number_array("radius", np.nan_to_num(comps.radius, nan=1.0))
         self.cm = whole.spread(positive("cm", cm, whole))
@@ -159,6 +159,12 @@ class Cell(AbstractDescribed):
             raise TypeError(
                 f"from_compartments: unknown {sorted(unknown)}; it takes {sorted(known)}."
             )
+        if not is_concrete(ra):
+            raise ValueError(
+                "from_compartments: ra= must be known, as axial_resistance is taken as measured at "
+                "it. Give a traced one to set(ra=...) afterwards."
+            )
+        ra = positive("ra", ra, Chosen.all_of(np.size(parent)))
         comps, names = compartments_from_graph(
             parent=parent, axial_resistance=axial_resistance, area=area, ra=ra, **described
         )

@@ -35,6 +35,11 @@ class Chosen:
     order: np.ndarray  # (m,) as the caller names them, those without membrane included
     n: int  # compartments of the cell
 
+    @classmethod
+    def all_of(cls, n: int) -> "Chosen":
+        """All `n` compartments, in the order of their numbers."""
+        return cls(Subset(np.arange(n)), np.arange(n), n)
+
     def spread(self, value: Array) -> Array:
         """`value`, a scalar or `(k,)`, as `(k,)`; known where it is known."""
         if not is_concrete(value):
@@ -83,7 +88,7 @@ def number_array(name: str, value: ArrayLike) -> Array:
     **Raises:** `ValueError` that calls it `name` for what is no number or array of numbers.
     """
     leaf = as_leaf(value)
-    if not isinstance(leaf, jax.Array):
+    if not isinstance(leaf, jax.Array) or jnp.iscomplexobj(leaf):
         raise ValueError(f"{name} must be a number or an array of numbers; got {value!r:.80}.")
     if leaf.dtype == jnp.result_type(float):
         return leaf
@@ -124,7 +129,8 @@ def placed(mechanism: AbstractMechanism, chosen: Chosen) -> Inserted:
         value = getattr(mechanism, field.name)
         if not field.metadata.get("static", False):
             name = f"{owner}: {field.name}"
-            if "unit" in field.metadata and value is not None:
+            optional = field.default is None or field.default is dataclasses.MISSING
+            if "unit" in field.metadata and not (value is None and optional):
                 value = _row(name, field, value, chosen)
             else:
                 value = jax.tree.map(lambda leaf, x=name, f=field: _row(x, f, leaf, chosen), value)
@@ -133,7 +139,7 @@ def placed(mechanism: AbstractMechanism, chosen: Chosen) -> Inserted:
 
 
 def _row(name: str, field: dataclasses.Field, leaf: Any, chosen: Chosen) -> Array:
-    if not isinstance(leaf, jax.Array):
+    if not isinstance(leaf, jax.Array) or jnp.iscomplexobj(leaf):
         if "unit" in field.metadata:
             raise ValueError(
                 f"{name} must be a number or an array of numbers; got {leaf!r:.80}. For values "

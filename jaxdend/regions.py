@@ -37,6 +37,8 @@ def region_mask(host: HostData, name: str) -> np.ndarray:
     **Raises:** `ValueError` listing the regions that this cell has, and some of its sections.
     """
     regions, sections = host["regions"], host["section_names"]
+    if not isinstance(name, str):
+        raise ValueError(f'a region is one name, such as "soma"; got {name!r:.80}.')
     if name in regions:
         return regions[name].copy()
     if name in sections:

@@ -128,6 +128,9 @@ def test_regions_partition_the_cell(cell):
     assert cell.region("all").shape == (cell.n,)
     with pytest.raises(ValueError, match="no region 'tuffft'.*apical.*soma"):
         cell.region("tuffft")
+    for wrong in (["soma", "axon"], 3, None):
+        with pytest.raises(ValueError, match="a region is one name"):
+            cell.region(wrong)
 
 
 def test_locate(cell):
@@ -305,6 +308,8 @@ def test_a_new_radius_is_a_new_cylinder():
         ({"ra": -1.0}, "ra must be finite and > 0"),
         ({"ra": np.inf}, "ra must be finite and > 0; got inf"),
         ({"cm": np.nan}, "cm must be finite and > 0; got nan"),
+        ({"cm": 1j}, "cm must be a number or an array of numbers"),
+        ({"cm": jnp.array(1j)}, "cm must be a number or an array of numbers"),
         ({"radius": np.ones(3)}, "radius must be a number or have shape"),
     ],
 )
@@ -421,5 +426,15 @@ def test_a_graph_must_be_one_tree():
             jd.Cell.from_compartments(**(good | change))
     with pytest.raises(TypeError, match="unknown .'colour'."):
         jd.Cell.from_compartments(**good, colour=[1, 2, 3])
+    for change, message in (
+        ({"ra": 0.0}, "ra must be finite and > 0; got 0"),
+        ({"ra": "3"}, "ra must be a number"),
+        ({"cm": [1.0, 1.0, -1.0]}, "cm must be finite and > 0; compartment 2 has -1"),
+        ({"celsius": -300.0}, "celsius must be finite"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            jd.Cell.from_compartments(**good, **change)
+    with pytest.raises(ValueError, match="ra= must be known"):
+        jax.eval_shape(lambda ra: jd.Cell.from_compartments(**good, ra=ra).ra, 3.0)
     with pytest.raises(ValueError, match="needs the present radii"):
         jd.Cell.from_compartments(**good).set(radius=2.0)

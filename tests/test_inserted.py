@@ -463,7 +463,9 @@ def test_remove_says_what_is_wrong(cell, arguments, message):
 # --- what is no parameter ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", ["0.1", b"0.1", ["0.1", "0.2"], lambda d: d, object(), {}, "x"])
+@pytest.mark.parametrize(
+    "value", ["0.1", b"0.1", ["0.1", "0.2"], lambda d: d, object(), {}, "x", 1j, None]
+)
 def test_a_parameter_is_a_number(cell, value):
     with pytest.raises(ValueError, match="HH: gnabar must be a number or an array of numbers; got"):
         cell.insert(HH(gnabar=value))
