@@ -233,7 +233,7 @@ def _outside(inputs: tuple, plan: dict[str, Any], n: int) -> Array:
     bad = [jnp.any((item.site < -1) | (item.site >= n)) for item in inputs]
     sites = [what for what in plan.values() if not callable(what)]
     bad += [jnp.any((what < 0) | (what >= n)) for what in sites]
-    return jnp.any(jnp.stack(bad))
+    return jnp.any(jnp.stack(bad)) if bad else jnp.asarray(False)
 
 
 def _start(model: Model, v0: Array | State, rounded: bool) -> State:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike
 
-from jaxdend._checks import check, check_bins, count_steps, outside
+from jaxdend._checks import check, check_bins, count_steps
 from jaxdend._errors import SimulationError
 from jaxdend._interrupts import interruptible
 from jaxdend._run import Setting, run
@@ -67,8 +67,10 @@ def simulate(
     - `solver`: `CrankNicolson()` (default) or `BackwardEuler()`, which sudden changes, as of
         `DCaAP` or `LIF`, need; `Rodas4P()` or `Rodas5P()`, which choose their own steps and report
         on the grid of `dt`; or any solver of diffrax.
-    - `record`: compartments whose voltage to keep (default: all of them), a function of
-        `(t, state, model)`, or a dict of either by name, for `Traces.values`.
+    - `record`: compartments whose voltage to keep (default: all of them), as numbers, names of
+        regions, groups and sections (each stands for the one that `Cell.locate` gives), a bool mask
+        or a list of these; a function of `(t, state, model)`; or a dict of either by name, for
+        `Traces.values`.
     - `v0`: initial voltage, a number or `(n,)` mV with every gate at rest there; or a `State`, from
         `rest` or from `Traces.final`.
     - `save_every`: keep every so many steps.
@@ -96,8 +98,8 @@ def simulate(
     inputs = tuple(inputs) if isinstance(inputs, Sequence) else (inputs,)
     solver = CrankNicolson() if solver is None else solver
     steps = count_steps(t0, t1, dt, save_every)
-    check(cell, inputs, solver)
-    plan = _plan(record, cell.n)
+    inputs = check(cell, inputs, solver)
+    plan = _plan(record, cell)
     start = v0 if isinstance(v0, State) else _initial_voltage(v0, cell.n)
     grid = np.append(0.0, np.cumsum(np.full(2 * steps, dt / 2))[1::2])  # as NEURON adds
     widths = tuple(_width(group, grid, t0, dt, start) for group in inputs)
@@ -178,7 +180,7 @@ def _lone(
 ) -> Traces:
     inputs = tuple(inputs) if isinstance(inputs, Sequence) else (inputs,)
     solver = CrankNicolson() if solver is None else solver
-    check(cell, inputs, solver)
+    inputs = check(cell, inputs, solver)
     setting = Setting(
         solver, steps, 1, (None,) * len(inputs), None, None, None, None, in_bytes("64MB"),
         diffrax.NoProgressMeter(), None, not is_concrete([i.site for i in inputs]),
@@ -236,34 +238,34 @@ def _initial_voltage(v0: ArrayLike, n: int) -> Array:
     return v
 
 
-def _plan(record: Record, n: int) -> dict[str, Any]:
+def _plan(record: Record, cell: Cell) -> dict[str, Any]:
     """Name -> compartments `(r,)` or recording function; the name "" is what becomes `Traces.v`."""
     if record is None:
-        return {"": jnp.arange(n)}
+        return {"": jnp.arange(cell.n)}
     if callable(record):
-        return {"values": record}
+        return {"values": _recorder(record, cell)}
     if isinstance(record, Mapping):
-        plan = {k: what if callable(what) else _sites(what, n) for k, what in record.items()}
+        plan = {
+            k: _recorder(f, cell) if callable(f) else _sites(f, cell) for k, f in record.items()
+        }
         sites = [jnp.atleast_1d(what) for what in plan.values() if not callable(what)]
         return plan | ({"": jnp.concatenate(sites)} if sites else {})
-    return {"": jnp.atleast_1d(_sites(record, n))}
+    return {"": jnp.atleast_1d(_sites(record, cell))}
 
 
-def _sites(sites: ArrayLike, n: int) -> Array:
-    if is_concrete(sites):
-        given = np.asarray(sites)
-        if given.dtype == bool:
-            given = np.flatnonzero(given)
-        if given.dtype.kind not in "iu":
-            raise ValueError(
-                f"record= takes compartment numbers (ints) or functions; got {sites!r}."
-            )
-        if np.any((given < 0) | (given >= n)):
-            raise ValueError(
-                f"record= site {outside(given, n)} is outside 0..{n - 1} of this cell."
-            )
-        return jnp.asarray(given)
-    return jnp.asarray(sites)
+def _recorder(what: Recorder, cell: Cell) -> Recorder:
+    """A recording function that knows its places on the cell."""
+    resolve = getattr(what, "resolve", None)
+    return what if resolve is None else resolve(cell)
+
+
+def _sites(place: Any, cell: Cell) -> Array:
+    """Compartments to record: `()` for a single number, else `(r,)`."""
+    try:
+        found = jnp.asarray(cell.sites(place))
+    except ValueError as error:
+        raise ValueError(f"simulate: record= {error}") from None
+    return found[0] if jnp.ndim(place) == 0 and not isinstance(place, str) else found
 
 
 def _width(
