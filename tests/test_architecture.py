@@ -26,6 +26,7 @@ LAYERS = (
         "densities",
         "_errors",
         "_subset",
+        "_blown_up",
         "devices",
         "checkpoints",
         "files",
