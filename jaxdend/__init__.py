@@ -47,6 +47,7 @@ from jaxdend.recorders import (
     IonCurrent as IonCurrent,
 )
 from jaxdend.rest import rest as rest
+from jaxdend.runs import Run as Run
 from jaxdend.simulate import simulate as simulate
 from jaxdend.solvers import (
     BackwardEuler as BackwardEuler,

@@ -66,7 +66,7 @@ def test_same_seed_same_samples_and_resume_bit_for_bit(options, tmp_path):
         if step == 9:
             raise Killed
 
-    folder = {"save_to": tmp_path, "save_every": 6}
+    folder = {"folder": tmp_path, "every": 6}
     with pytest.raises(Killed):
         short(**options, callback=kill, **folder)
     same(short(**options, resume=True, **folder), whole)
