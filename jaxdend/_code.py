@@ -12,6 +12,7 @@ _OUTER_ALSO = frozenset({"LOAD_FROM_DICT_OR_DEREF", "LOAD_FROM_DICT_OR_GLOBALS"}
 _STORES = frozenset({"STORE_GLOBAL", "DELETE_GLOBAL", "STORE_DEREF", "DELETE_DEREF"})
 _CONSTANT = frozenset({"LOAD_CONST", "LOAD_SMALL_INT"})
 _GROWS = frozenset({"append", "extend", "add"})  # methods that return nothing
+_BUMPED = ("COPY", "LOAD_ATTR", "LOAD_CONST", "BINARY_OP", "SWAP", "STORE_ATTR")
 _COUNTED = ("COPY", "COPY", "BINARY_SUBSCR", "LOAD_CONST", "BINARY_OP", "SWAP", "SWAP")
 
 Chain = tuple[str, ...]  # attributes taken one from the other
@@ -23,7 +24,8 @@ class Reads:
 
     globals: tuple[str, ...]  # names looked up among globals and built-ins
     chains: dict[str, tuple[Chain, ...]]  # name -> the attributes that are taken from it
-    written: frozenset[str]  # names that are only counted up or appended to
+    written: frozenset[str]  # names of containers and numbers only counted up or appended to
+    bumped: frozenset[str]  # names of objects of which only attributes are counted up
     stored: frozenset[str]  # names outside of the function that are set
     imports: tuple[str, ...]  # modules that are imported inside
     known: bool  # whether that is all
@@ -51,7 +53,7 @@ def reads(code: types.CodeType) -> Reads:
     """What `code` and the code inside of it reach by name."""
     outer: dict[str, None] = {}
     chains: dict[str, dict[Chain, None]] = {}
-    read: set[str] = set()
+    uses: dict[str, set[str]] = {}  # name -> how it is used
     stored: set[str] = set()
     imports: dict[str, None] = {}
     known = True
@@ -63,19 +65,18 @@ def reads(code: types.CodeType) -> Reads:
                 if "DEREF" not in step.opname:
                     outer[name] = None
                 chains.setdefault(name, {})[_chain(steps, i)] = None
-                if not _only_grows(steps, i):
-                    read.add(name)
+                uses.setdefault(name, set()).add(_use(steps, i))
             elif step.opname in _STORES and not _own(part, step):
                 stored.add(name)
                 known &= step.opname.startswith("STORE")
             elif step.opname == "IMPORT_NAME":
                 imports[name] = None
                 known &= not step.argval.startswith(".")
-    written = frozenset(chains) - read
     return Reads(
         globals=tuple(outer),
         chains={name: tuple(found) for name, found in chains.items()},
-        written=written,
+        written=frozenset(name for name, found in uses.items() if found == {"grows"}),
+        bumped=frozenset(name for name, found in uses.items() if found == {"bumps"}),
         stored=frozenset(stored),
         imports=tuple(imports),
         known=known and stored <= set(chains),
@@ -101,22 +102,31 @@ def _chain(steps: list[dis.Instruction], i: int) -> Chain:
     return tuple(chain)
 
 
-def _only_grows(steps: list[dis.Instruction], i: int) -> bool:
-    """Whether this load is of `x.append(...)`, `x += 1` or `x[0] += 1`, which tell nothing of x."""
-    after = steps[i + 1 :]
-    if len(after) < 3:
-        return False
-    if after[0].opname == "LOAD_METHOD" or (after[0].opname == "LOAD_ATTR" and _method(after[0])):
-        return after[0].argval in _GROWS
-    if after[0].opname not in _CONSTANT:
-        return False
-    if after[1].opname == "BINARY_OP":
-        stores = {"STORE_GLOBAL": "LOAD_GLOBAL", "STORE_DEREF": "LOAD_DEREF"}
-        back = stores.get(after[2].opname) == steps[i].opname
-        return after[1].argrepr == "+=" and back and after[2].argval == steps[i].argval
-    names = tuple(s.opname for s in after[1:8])
-    adds = len(after) > 8 and after[5].argrepr == "+=" and after[8].opname == "STORE_SUBSCR"
-    return names == _COUNTED and adds
+def _use(steps: list[dis.Instruction], i: int) -> str:
+    """What a load is for.
+
+    **Returns:** `"grows"` for `x.append(...)`, `x += 1` or `x[0] += 1`, `"bumps"` for
+    `x.count += 1`, after which nothing depends on `x`; else `"reads"`.
+    """
+    after = steps[i + 1 : i + 10]
+    if not after:
+        return "reads"
+    names = tuple(s.opname for s in after)
+    if names[0] == "LOAD_METHOD" or (names[0] == "LOAD_ATTR" and _method(after[0])):
+        return "grows" if after[0].argval in _GROWS else "reads"
+    if names[:6] == _BUMPED and after[1].argval == after[5].argval and _adds(after[3]):
+        return "bumps"
+    if names[0] not in _CONSTANT or len(after) < 3:
+        return "reads"
+    back = {"STORE_GLOBAL": "LOAD_GLOBAL", "STORE_DEREF": "LOAD_DEREF"}.get(names[2])
+    if back == steps[i].opname and after[2].argval == steps[i].argval and _adds(after[1]):
+        return "grows"
+    item = names[1:9] == (*_COUNTED, "STORE_SUBSCR") and _adds(after[5])
+    return "grows" if item else "reads"
+
+
+def _adds(step: dis.Instruction) -> bool:
+    return step.opname == "BINARY_OP" and step.argrepr == "+="
 
 
 def _method(step: dis.Instruction) -> bool:

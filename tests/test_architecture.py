@@ -28,6 +28,7 @@ LAYERS = (
         "checkpoints",
         "files",
         "_code",
+        "_fingerprint",
         "_same",
         "runs",
     },

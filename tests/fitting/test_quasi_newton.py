@@ -89,12 +89,10 @@ def test_both_modes_take_the_same_path(jacobian):
 
 
 def test_traced_a_fixed_number_of_times():
-    def traced(steps):
-        traces = []
+    traces = []
+    for steps in (8, 2):  # the second run takes the program of the first
         short(f=lambda p: (traces.append(1), residuals(p))[1], steps=steps)
-        return len(traces)
-
-    assert traced(8) == traced(2) <= 8
+        assert 1 <= len(traces) <= 4
 
 
 @pytest.mark.parametrize(("run", "f", "method", "steps", "least"), FAST)
