@@ -4,10 +4,11 @@ import dataclasses
 import enum
 import functools
 import hashlib
+import inspect
 import sys
 import types
 import weakref
-from collections import OrderedDict, namedtuple
+from collections import OrderedDict, defaultdict, namedtuple
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -114,6 +115,9 @@ class _Reader:
         by_value = kind.__hash__ not in (None, object.__hash__) and kind.__eq__ is not object.__eq__
         if by_value and _package(kind.__module__) in FIXED | VALUES:
             return _read_itself
+        empty = _package(kind.__module__) in FIXED and getattr(x, "__dict__", None) == {}
+        if empty or _package(kind.__module__) == "jaxlib":  # a sentinel, or a part of JAX
+            return _read_ref
         raise _Unknown
 
     def again(self, x: Any) -> int | None:
@@ -143,6 +147,14 @@ def _read_member(reader: _Reader, x: enum.Enum) -> tuple:
 
 def _read_dict(reader: _Reader, x: Any) -> tuple:
     return reader.many([part for pair in x.items() for part in pair])
+
+
+def _read_default(reader: _Reader, x: defaultdict) -> tuple:
+    return reader.one(x.default_factory), _read_dict(reader, x)
+
+
+def _read_nothing(reader: _Reader, x: Any) -> None:
+    """What only describes something else that is read as well."""
 
 
 def _read_set(reader: _Reader, x: Any) -> frozenset:
@@ -255,26 +267,25 @@ def _read_function(reader: _Reader, f: types.FunctionType) -> Any:
     again = reader.again(f)
     if again is not None:
         return again
-    code, home = f.__code__, f.__globals__.get("__name__")
-    fixed = f.__closure__ is None and "<locals>" not in code.co_qualname
-    if fixed and _package(home) in FIXED:
+    code, fixed = f.__code__, _package(f.__globals__.get("__name__")) in FIXED
+    if fixed and f.__closure__ is None and "<locals>" not in code.co_qualname:
         return _Ref(f)
     used = reads(code)
-    if not used.known or any(_package(name) not in FIXED for name in used.imports):
+    if not fixed and not (used.known and all(_package(name) in FIXED for name in used.imports)):
         raise _Unknown
-    found = [normal(code), *reader.many((f.__defaults__, f.__kwdefaults__, vars(f)))]
+    more = {name: value for name, value in vars(f).items() if name not in _SAYING}
+    found = [normal(code), *reader.many((f.__defaults__, f.__kwdefaults__, more))]
     for name, cell in zip(code.co_freevars, f.__closure__ or (), strict=True):
         try:
             value = cell.cell_contents
         except ValueError:  # nothing in it yet
             found.append((name, _Ref(cell)))
             continue
-        if name in used.stored and _package(home) in FIXED and type(value) in (int, float):
-            value = float(value)  # optax's schedules turn their numbers into these when called
-            found.append((name, value.hex()))
+        if fixed and name in used.stored and type(value) in (int, float):
+            found.append((name, float(value).hex()))  # optax's schedules turn theirs into these
             continue
-        found.append((name, _read_name(reader, used, name, value)))
-    for name in used.globals:
+        found.append((name, reader.one(value) if fixed else _read_name(reader, used, name, value)))
+    for name in () if fixed else used.globals:
         known = f.__globals__ if name in f.__globals__ else vars(sys.modules["builtins"])
         if name in known:
             found.append((name, _read_name(reader, used, name, known[name])))
@@ -303,6 +314,7 @@ def _read_name(reader: _Reader, used: Reads, name: str, value: Any) -> Any:
     return _Ref(value), tuple(found)
 
 
+_SAYING = frozenset({"__annotations__", "__doc__", "_jit_info"})  # attributes that only describe
 _PLAIN = (object.__setattr__, type.__setattr__, types.SimpleNamespace.__setattr__)
 _DESCRIPTORS = (
     types.GetSetDescriptorType,
@@ -318,6 +330,8 @@ READERS: dict[type, Callable[[_Reader, Any], Any]] = {
     dict: _read_dict,
     OrderedDict: _read_dict,
     types.MappingProxyType: _read_dict,
+    defaultdict: _read_default,
+    inspect.Signature: _read_nothing,
     set: _read_set,
     frozenset: _read_set,
     slice: _read_slice,

@@ -115,3 +115,4 @@ def _fresh(f: Callable) -> Callable:
 
 
 READERS[_StandIn] = lambda reader, x: reader.many(x.parts)
+READERS[Program] = lambda reader, x: reader.many(x._parts)

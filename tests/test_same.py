@@ -7,9 +7,11 @@ import functools
 import itertools
 import sys
 import types
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -17,11 +19,13 @@ import numpy as np
 import optax
 import pytest
 from hypothesis import given, settings, strategies as st
+from jaxtyping import jaxtyped
 
 import jaxdend as jd
 from jaxdend import _same
 from jaxdend._code import reads
 from jaxdend._same import Program, once, same
+from jaxdend.channels import HH
 
 X = jnp.arange(3.0)
 FACTOR = 2.0
@@ -430,6 +434,41 @@ def test_optimisers_made_again(make):
     first(z)
     assert once(stepped, f, optax.with_extra_args_support(make())) is first
     assert once(stepped, f, optax.with_extra_args_support(optax.adam(0.02))) is not first
+
+
+@jax.custom_vjp
+def ruled(x):
+    return x * FACTOR
+
+
+ruled.defvjp(lambda x: (x, None), lambda _, g: (g * FACTOR,))
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [jax.jit, eqx.filter_jit, jax.checkpoint, jax.vmap, jd.batch, functools.lru_cache,
+     jax.value_and_grad, functools.partial, jaxtyped(typechecker=None)],
+)  # fmt: skip
+def test_wrapped_functions_are_read_through(monkeypatch, wrap):
+    wrapped = wrap(lambda x: x * FACTOR)
+    made = [lambda x: jnp.asarray(wrapped(x)[0]) + ruled(x) for _ in range(2)]
+    assert shared(*made)
+    before = once(compiled, made[0])
+    monkeypatch.setattr(sys.modules[__name__], "FACTOR", 5.0)
+    assert once(compiled, made[1]) is not before
+    assert shared(*made)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [jd.Rodas5P, diffrax.ForwardMode, diffrax.Kvaerno5, lambda: diffrax.PIDController(1e-3, 1e-3),
+     lambda: jd.ball_and_stick(15.0, 400.0, 1.0), lambda: defaultdict(float, {"a": 1.0}),
+     lambda: jd.Cell(jd.single_compartment(10.0, 10.0), max_length=20.0).insert(HH()),
+     lambda: jd.ExpSyn(site=[0, 0], weight=[1e-3, 2e-3], times=jnp.array([[1.0], [2.0]]))],
+)  # fmt: skip
+def test_parts_of_a_simulation_made_again(part):
+    made = [part(), part()]
+    assert shared(*[lambda x, part=part: (x, part)[0] for part in made])
 
 
 def test_same_is_one_object_for_static_arguments():

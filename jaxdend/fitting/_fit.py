@@ -72,9 +72,11 @@ def fit(
     """Minimise `loss` over a parameter space by gradient descent from several starts.
 
     Every step evaluates the loss and its gradient at all starts as one batch, compiled once and
-    shared out over all local devices. A start whose loss or gradient is not finite goes back to
-    its last good point and tries half of the move; its failures are counted, its history shows the
-    NaN, and a warning tells of it at the end. Ctrl-C returns what was reached, `interrupted=True`.
+    shared out over all local devices. Another fit compiles nothing if its loss is the same, or has
+    the same code and refers to the same values. A start whose loss or gradient is not finite goes
+    back to its last good point and tries half of the move; its failures are counted, its history
+    shows the NaN, and a warning tells of it at the end. Ctrl-C returns what was reached,
+    `interrupted=True`.
 
     **Arguments:**
 
