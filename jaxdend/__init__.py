@@ -48,6 +48,7 @@ from jaxdend.recorders import (
     IonCurrent as IonCurrent,
 )
 from jaxdend.rest import rest as rest
+from jaxdend.runs import Run as Run
 from jaxdend.simulate import simulate as simulate, start as start, step as step
 from jaxdend.solvers import (
     BackwardEuler as BackwardEuler,

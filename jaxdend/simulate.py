@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from types import FunctionType
 from typing import Any
 
 import diffrax
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike
@@ -15,8 +15,9 @@ from jaxdend._checks import check, check_bins, count_steps
 from jaxdend._errors import SimulationError
 from jaxdend._interrupts import interruptible
 from jaxdend._run import Setting, run
+from jaxdend._same import same
 from jaxdend._subset import Subset, is_concrete
-from jaxdend._types import as_leaf
+from jaxdend._types import as_leaf, in_current_precision
 from jaxdend.cell import Cell
 from jaxdend.dynamics import Model, State
 from jaxdend.events import widest_step
@@ -111,7 +112,7 @@ def simulate(
         meter, max_steps, not is_concrete(sites),
     )  # fmt: skip
     numbers = (cell, inputs, start, as_leaf(dt), as_leaf(grid), as_leaf(t0))
-    numbers = _in_current_precision(numbers)
+    numbers = in_current_precision(numbers)
     if steps * cell.n >= LONG and is_concrete(numbers, plan):
         traces = interruptible(
             lambda meter: run(numbers, plan, replace(setting, meter=meter)), meter
@@ -187,17 +188,7 @@ def _lone(
     )  # fmt: skip
     grid = as_leaf(np.asarray([0.0, dt]))
     numbers = (cell, inputs, state, as_leaf(dt), grid, as_leaf(t))
-    return run(_in_current_precision(numbers), {}, setting)
-
-
-def _in_current_precision(numbers: tuple) -> tuple:
-    """With floating leaves in JAX's precision; a cell may have been made before it was set."""
-
-    def cast(leaf: Any) -> Any:
-        other = isinstance(leaf, jax.Array) and leaf.dtype != jnp.result_type(float)
-        return leaf.astype(float) if other and jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
-
-    return jax.tree.map(cast, numbers)
+    return run(in_current_precision(numbers), {}, setting)
 
 
 def _judged(cell: Cell, traces: Traces, dt: float, max_steps: int | None) -> Traces:
@@ -256,7 +247,9 @@ def _plan(record: Record, cell: Cell) -> dict[str, Any]:
 def _recorder(what: Recorder, cell: Cell) -> Recorder:
     """A recording function that knows its places on the cell."""
     resolve = getattr(what, "resolve", None)
-    return what if resolve is None else resolve(cell)
+    if resolve is not None:
+        return resolve(cell)
+    return same(what) if isinstance(what, FunctionType) else what
 
 
 def _sites(place: Any, cell: Cell) -> Array:

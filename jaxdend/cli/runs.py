@@ -19,6 +19,7 @@ from rich.progress import (
 from jaxdend.cli.console import ERR
 from jaxdend.config import Experiment, FitFile, ModelFile, Problem
 from jaxdend.fitting import FitResult
+from jaxdend.runs import Run
 from jaxdend.traces import Traces
 
 
@@ -87,7 +88,7 @@ def run_fit(file: FitFile, out: Path, *, resume: bool = False) -> FitRun:
             best = f"{finite.min():.3g}" if finite.size else "not finite"
             progress.update(tasks[stage], completed=step, loss=best)
 
-        stages = problem.run(show, save_to=folder, resume=resume)
+        stages = problem.run(show, run=Run(folder, resume=resume, progress=False))
     voltage = jax.jit(jax.vmap(problem.voltage))
     before = np.asarray(voltage(stages[0].start_params))
     after = np.asarray(voltage(stages[-1].all_params))

@@ -16,6 +16,7 @@ from jaxdend.cli.console import ERR, FAILED, OUT, explain
 from jaxdend.cli.report import prepare
 from jaxdend.cli.task_report import compare, report_task
 from jaxdend.config import precision
+from jaxdend.runs import Run
 from jaxdend.tasks import TASKS, AbstractTask, TaskResult, evaluate, make_task, train
 
 PRECISION = "float64"
@@ -99,9 +100,7 @@ def run(
             task,
             seed=settings["seed"],
             training=training,
-            resume=resume,
-            save_to=out / CHECKPOINTS,
-            save_every=SAVE_EVERY,
+            run=Run(out / CHECKPOINTS, every=SAVE_EVERY, resume=resume),
         )
         result = dataclasses.replace(result, task=name)
         result.save(out, embedded=embedded)

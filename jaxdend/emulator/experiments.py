@@ -26,7 +26,7 @@ from jaxdend.emulator._stored import stored_rows as stored_rows
 from jaxdend.emulator.data import Dataset, generate, open_data
 from jaxdend.emulator.networks import ELM, TCN, UnitNet
 from jaxdend.emulator.training import ELM_PUBLISHED, QUICK, Schedule, train
-from jaxdend.fitting._saving import is_saved
+from jaxdend.runs import Run
 from jaxdend.sweep import open_sweep
 
 SOME: tuple[Kind, ...] = ("default", "clustered")  # each kind is a program to compile
@@ -294,11 +294,11 @@ class Experiment:
         return f"jaxdend emulate {what} --experiment {self.name} --budget {self.budget} --out DIR"
 
     def _train(self, out: Path, plan: Plan, learn: Dataset, valid: Dataset, progress: bool) -> bool:
-        save_to = self.folder(out) / "checkpoints" / plan.name
+        folder = self.folder(out) / "checkpoints" / plan.name
         net = plan.build(learn, self.scale.span)
         result = train(
             net, learn, valid, steps=self.scale.steps, schedule=plan.schedule(self.scale),
-            seed=plan.seed, progress=progress, save_to=save_to, resume=is_saved(save_to),
+            seed=plan.seed, run=Run(folder, resume=True, progress=progress),
         )  # fmt: skip
         if result.interrupted or result.metrics is None:
             return False

@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import ArrayLike
 
 from jaxdend.files import write_npz
-from jaxdend.fitting._saving import Part, RunFolder, describe_space, read_space
-from jaxdend.fitting._space import Parameter, ParameterSpace
+from jaxdend.fitting._space import Parameter, ParameterSpace, describe_space, read_space
+from jaxdend.runs import Part, RunFolder
 
 _FORMAT = "jaxdend-fit-2"
 RUNS = ("fit", "least_squares", "quasi_newton", "search")  # that end in a FitResult
@@ -33,7 +33,7 @@ class FitResult:
     losses: np.ndarray  # (k, s) loss at every step
     vectors: np.ndarray  # (k, s, p) unconstrained parameters at every step
     failures: np.ndarray  # (s,) steps whose loss or gradient was not finite
-    state: tuple[np.ndarray, ...]  # where the loop stands: what `fit(resume=...)` continues from
+    state: tuple[np.ndarray, ...]  # where the loop stands: what `Run(resume=...)` continues from
     interrupted: bool = False  # stopped before its last step, by Ctrl-C or by the callback
     seconds: float = 0.0  # s, wall time, compilation included, summed over resumed parts
     # (s,) steps that a start took before it was pruned, -1 for one that was not; None: none was

@@ -1,7 +1,6 @@
 """Training a task end to end: many random neurons in one batch, the best ones by gradient."""
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ import optax
 from jaxtyping import Array, ArrayLike
 from tqdm import tqdm
 
-from jaxdend.fitting import FitResult, ParameterSpace, fit, is_saved
+from jaxdend.fitting import FitResult, ParameterSpace, fit
+from jaxdend.runs import Run, is_saved
 from jaxdend.tasks.base import AbstractTask, Params, Score, Training
 from jaxdend.tasks.result import TaskResult, as_arrays
 
@@ -28,11 +28,8 @@ def train(
     seed: int = 0,
     training: Training | None = None,
     optimizer: optax.GradientTransformation | None = None,
-    resume: bool | FitResult = False,
-    save_to: str | os.PathLike[str] | None = None,
-    save_every: int = 10,
-    progress: bool = True,
     stop: bool = True,
+    run: Run | None = None,
 ) -> TaskResult:
     """Train the neuron of `task`: conductances, synapse sites, weights and event times together.
 
@@ -41,21 +38,23 @@ def train(
     (`fitting.fit`) until one is solved or the steps are used up.
 
     **Arguments:** `seed` of the random configurations; `training`, by default `task.training`;
-    `optimizer`, any of optax in place of Adam; `save_to`, a folder of checkpoints of the gradient
-    descent, every `save_every` steps; `resume`, `True` to go on from there, or the `fit` of an
-    interrupted result; `stop=False` goes on after the task is solved.
+    `optimizer`, any of optax in place of Adam; `stop=False` goes on after the task is solved;
+    `run`, a `jaxdend.Run`: progress bars, and folder of checkpoints of the gradient descent (every
+    10 steps if it does not say) to go on from; its `resume` may also be the `fit` of an interrupted
+    result.
 
     **Returns:** `TaskResult`, the configuration with the best margin.
 
-    **Raises:** `ValueError` where no random configuration has a finite loss, or `resume` belongs
-    to another task.
+    **Raises:** `ValueError` where no random configuration has a finite loss, or what it resumes
+    belongs to another task.
     """
     training = task.training if training is None else training
     space = task.neuron.space
-    reached = _reached(resume, save_to)
+    run = Run.of(run)
+    reached = _reached(run)
     clock = time.perf_counter() - (0.0 if reached is None else reached.seconds)
     first = space.sample(seed, training.configs)
-    losses = screen(task, first, progress=progress)
+    losses = screen(task, first, progress=run.progress)
     if not np.isfinite(losses).any():
         raise ValueError(
             f"{task.name}: none of {training.configs} random configurations has a finite loss; "
@@ -71,22 +70,21 @@ def train(
         optimizer=optax.adam(training.rate, b2=0.9) if optimizer is None else optimizer,
         starts=first[jnp.asarray(chosen)],
         steps=reached.steps if reached is not None and ended else training.steps,
-        progress=progress,
         callback=watch,
-        resume=resume,
-        save_to=save_to,
-        save_every=save_every,
+        run=run,
         about={"task": task.name, "seed": seed, "noise": training.noise, "copies": copies},
     )
     spent = training.configs + copies * fitted.evaluations + watch.looks
     return _result(task, seed, fitted, watch.winner, losses, spent, clock)
 
 
-def _reached(resume: bool | FitResult, save_to: str | os.PathLike[str] | None) -> FitResult | None:
+def _reached(run: Run) -> FitResult | None:
     """The part that `fit` will go on from."""
-    if resume is True and save_to is not None and is_saved(save_to):
-        return FitResult.load(save_to)
-    return resume if isinstance(resume, FitResult) else None
+    if run.resume is True:
+        return FitResult.load(run.folder) if run.folder and is_saved(run.folder) else None
+    if run.resume is False:
+        return None
+    return run.resume if isinstance(run.resume, FitResult) else FitResult.load(run.resume)
 
 
 def _objective(

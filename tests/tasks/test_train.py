@@ -20,6 +20,7 @@ from jaxdend.tasks import (
     train,
 )
 from jaxdend.tasks.train import CHUNK, scaled, weight_noise
+from running import in_a_run
 from toy_task import TRAINING, Veto, xor
 
 TASK = xor()
@@ -40,7 +41,7 @@ class Walled(AbstractNeuron):
 
 
 def trained(task=TASK, **options) -> TaskResult:
-    return train(task, **({"progress": False} | options))
+    return train(task, **in_a_run(options))
 
 
 def same(a: TaskResult, b: TaskResult) -> None:
@@ -151,7 +152,7 @@ def test_the_checkpoints_of_a_killed_run_go_on_bit_for_bit(steps, tmp_path, monk
     whole = trained(seed=2)
     module = sys.modules["jaxdend.tasks.train"]  # the package has the function by that name
     monkeypatch.setattr(module, "_result", kill)  # the last moment to be killed
-    saving = {"seed": 2, "save_to": tmp_path, "save_every": 2}
+    saving = {"seed": 2, "folder": tmp_path, "every": 2}
     with pytest.raises(SystemExit):
         trained(training=dataclasses.replace(TRAINING, steps=steps), **saving)
     monkeypatch.undo()
