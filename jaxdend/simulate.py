@@ -7,6 +7,7 @@ from typing import Any
 
 import diffrax
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike
@@ -106,23 +107,53 @@ def simulate(
     widths = tuple(_width(group, grid, t0, dt, start) for group in inputs)
     meter = diffrax.TqdmProgressMeter() if progress is True else progress
     meter = diffrax.NoProgressMeter() if meter is False else meter
-    sites = [i.site for i in inputs], [what for what in plan.values() if not callable(what)]
     setting = Setting(
         solver, steps, save_every, widths, saveat, event, controller, adjoint, in_bytes(memory),
-        meter, max_steps, not is_concrete(sites),
+        meter, max_steps, not is_concrete([i.site for i in inputs], _places(plan)),
     )  # fmt: skip
-    numbers = (cell, inputs, start, as_leaf(dt), as_leaf(grid), as_leaf(t0))
-    numbers = in_current_precision(numbers)
-    if steps * cell.n >= LONG and is_concrete(numbers, plan):
-        traces = interruptible(
-            lambda meter: run(numbers, plan, replace(setting, meter=meter)), meter
-        )
+    numbers = in_current_precision((cell, inputs, start, as_leaf(dt), as_leaf(grid), as_leaf(t0)))
+    rows = steps // save_every
+    if is_concrete(numbers, plan):
+        traces = _alone(numbers, plan, setting, rows)
     else:
-        traces = run(numbers, plan, setting)
+        traces = run((*numbers, None), plan, setting)
     if saveat is None and event is None:
         shown = np.round(t0 + dt * np.arange(0, steps + 1, save_every), 9)
         traces = eqx.tree_at(lambda x: x.ts, traces, jnp.asarray(shown, float))
     return _judged(cell, traces, dt, max_steps) if throw else traces
+
+
+def _alone(numbers: tuple, plan: dict[str, Any], setting: Setting, rows: int) -> Traces:
+    """A run of known numbers: it can be interrupted, and shares its program with nearby lengths."""
+    grid, room, made = numbers[4], rows, None
+    plain = setting.saveat is None and setting.event is None and setting.adjoint is None
+    if setting.staggered and not setting.chooses and plain:
+        room, made = _room(rows), jnp.asarray(rows)
+        more = np.arange(1, (room - rows) * setting.save_every + 1)
+        grid = jnp.concatenate([grid, grid[-1] + numbers[3] * more.astype(grid.dtype)])
+        setting = replace(setting, steps=room * setting.save_every)
+    numbers = (*numbers[:4], grid, *numbers[5:], made)
+    if setting.steps * numbers[0].n >= LONG:
+        traces = interruptible(
+            lambda meter: run(numbers, plan, replace(setting, meter=meter)), setting.meter
+        )
+    else:
+        traces = run(numbers, plan, setting)
+    if room == rows:
+        return traces
+    v, values = jax.tree.map(lambda a: a[: rows + 1], (traces.v, traces.values))
+    return eqx.tree_at(lambda x: (x.v, x.values), traces, (v, values), is_leaf=lambda x: x is None)
+
+
+def _room(rows: int) -> int:
+    """Rows of the program for a run of `rows`: up to an eighth more, so that few lengths differ."""
+    step = max(8, 1 << max(rows.bit_length() - 4, 0))
+    return -(-rows // step) * step
+
+
+def _places(plan: dict[str, Any]) -> list:
+    """What of a plan are compartments."""
+    return [what for what in plan.values() if not callable(what)]
 
 
 def step(
@@ -187,7 +218,7 @@ def _lone(
         diffrax.NoProgressMeter(), None, not is_concrete([i.site for i in inputs]),
     )  # fmt: skip
     grid = as_leaf(np.asarray([0.0, dt]))
-    numbers = (cell, inputs, state, as_leaf(dt), grid, as_leaf(t))
+    numbers = (cell, inputs, state, as_leaf(dt), grid, as_leaf(t), None)
     return run(in_current_precision(numbers), {}, setting)
 
 
