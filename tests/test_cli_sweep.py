@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -241,3 +242,25 @@ def test_morphologies_are_groups(many):
     assert data["stimulus.1.amplitude"].attrs == {
         "units": "nA", "long_name": "stimulus.1.amplitude",
     }  # fmt: skip
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    return shutil.copytree(finished[0], tmp_path / "copy.zarr")
+
+
+def test_status_of_a_store_with_lost_stray_and_damaged_files(copy, run):
+    whole = run("sweep-status", copy)
+    (copy / "status" / "c" / "99").write_bytes(b"stray")
+    stray = run("sweep-status", copy)
+    assert stray.exit_code == 0, stray.output
+    assert stray.stdout.split("last written")[0] == whole.stdout.split("last written")[0]
+    (copy / "peak" / "c" / "0").unlink()
+    lost = run("sweep-status", copy)
+    assert lost.exit_code == 0, lost.output
+    assert "not done 2 33.3%" in " ".join(lost.stdout.replace("│", " ").split())
+    assert "lost files of 2 points" in lost.stderr
+    assert "--resume" in lost.stderr
+    file = copy / "status" / "c" / "1"
+    file.write_bytes(file.read_bytes()[:-1])
+    refused(run("sweep-status", copy), "status/c/1 is damaged", "--resume --verify")

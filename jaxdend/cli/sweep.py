@@ -9,6 +9,7 @@ import json
 import math
 import shlex
 import time
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +22,7 @@ from jaxdend.cli.console import ERR, INTERRUPTED, OUT, explain
 from jaxdend.cli.report import load_plotting
 from jaxdend.config import SweepFile, precision
 from jaxdend.sweep import Summary, failed_points, open_sweep, run_sweep, start_processes
+from jaxdend.sweep._read import said_of_lost
 from jaxdend.sweep._store import STATUS, Store
 
 SHOWN = 10  # failed points in a table
@@ -93,10 +95,14 @@ def sweep_status(
     with explain():
         store = Store.open(out)
         OUT.print(_counts({STATUS[code]: n for code, n in store.counts().items()}, store.n))
+        if lost := store.lost():
+            ERR.print(said_of_lost(store, lost), highlight=False, soft_wrap=True)
         rate = _rate(store)
         if rate is not None:
             OUT.print(rate, highlight=False)
-        _show_failed(out)
+        with warnings.catch_warnings():  # which is said already
+            warnings.simplefilter("ignore")
+            _show_failed(out)
 
 
 def _run(checked: SweepFile, out: Path, resume: bool, verify: bool) -> Summary:
@@ -182,8 +188,7 @@ def _counts(counts: dict[str, int], total: int) -> Grid:
 
 def _rate(store: Store) -> str | None:
     """Points a second, by when the units of the store were written."""
-    folder = store.path / "status" / "c"
-    written = sorted(x.stat().st_mtime for x in folder.iterdir()) if folder.is_dir() else []
+    written = store.times()
     left = store.units - len(written)
     if not written:
         return None

@@ -30,6 +30,7 @@ from jaxdend.config.schema import (
     places,
     text,
 )
+from jaxdend.sweep._names import refuse_name
 from jaxdend.synapses import AbstractSynapse
 
 Change = Callable[[Array], dict[str, Any]]  # value of an axis -> paths of a model and their values
@@ -91,6 +92,8 @@ def check_axes(top: Place, value: Any, model: ModelFile) -> list[Table]:
         place = top.within(f"[[axis]] {i + 1}")
         item = check_table(place, table, _AXIS)
         item.setdefault("name", item["path"][0])
+        with located(place):
+            refuse_name(item["name"])
         if any(item["name"] == other["name"] for other in out):
             raise place.error(f"name {item['name']!r} is taken; give each axis its own name")
         taken = {path for other in out for path in other["path"]}

@@ -8,9 +8,11 @@ from typing import Any
 from jaxtyping import Array
 
 from jaxdend.config import registry
+from jaxdend.config.model import located
 from jaxdend.config.schema import Key, Place, Table, check_table, check_tables, integer, text
 from jaxdend.fitting import features
 from jaxdend.sweep import OUTPUTS
+from jaxdend.sweep._names import refuse_name
 
 DEFAULT = [{"kind": "peak"}, {"kind": "spike_count"}]
 _WHOLE = ("every", "most", "max_spikes")
@@ -45,6 +47,8 @@ def check_outputs(top: Place, value: Any, sites: int) -> list[Table]:
                 f"got {item['record']}"
             )
         item.setdefault("name", kind if item["record"] == 1 else f"{kind}_{item['record']}")
+        with located(place):
+            refuse_name(item["name"])
         if any(item["name"] == other["name"] for other in out):
             raise place.error(f"name {item['name']!r} is taken; give each output its own name")
         out.append(item)

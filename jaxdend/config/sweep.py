@@ -55,6 +55,7 @@ from jaxdend.fitting import Parameter
 from jaxdend.simulate import BLOWN_UP
 from jaxdend.solvers.march import in_bytes
 from jaxdend.sweep import Design, grid, random, read_table, sobol
+from jaxdend.sweep._names import refuse_names
 from jaxdend.sweep._store import FAILED, OK
 
 Point = Mapping[str, Array]
@@ -129,8 +130,9 @@ class SweepFile:
         resolved["design"] = settings
         recorded = len(model.resolved["simulate"]["record"])
         resolved["output"] = check_outputs(top, tables.get("output", DEFAULT), recorded)
-        if both := set(design.names) & {item["name"] for item in resolved["output"]}:
-            raise top.error(f"an axis and an output are both called {sorted(both)[0]!r}; name one")
+        with located(top):
+            names = [item["name"] for item in resolved["output"]]
+            refuse_names(dict.fromkeys(names, 0), [axis.name for axis in design.axes])
         resolved["run"] = run
         checked = cls(file, model, written, resolved, design)
         for i, item in enumerate(resolved["axis"]):
