@@ -41,9 +41,16 @@ def write_npz(
 
     **Raises:** `TypeError` for a header that JSON cannot hold.
     """
-    path = Path(path)
+    return write_arrays(path, {_HEADER: np.array(json.dumps(header))} | dict(arrays))
+
+
+def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, Any]) -> Path:
+    """Write named arrays, compressed, without a header: for other programs to read.
+
+    **Returns:** the path written (`.npz` is appended where it is missing).
+    """
+    path, everything = Path(path), dict(arrays)
     path = path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
-    everything: dict[str, Any] = {_HEADER: np.array(json.dumps(header))} | dict(arrays)
     return _replace(path, lambda file: np.savez_compressed(file, **everything))
 
 

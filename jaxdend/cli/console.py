@@ -1,6 +1,7 @@
 """What the command line prints, and how it reports errors: one screen, no traceback."""
 
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,8 +12,9 @@ from rich.text import Text
 
 from jaxdend._errors import SimulationError
 
-OUT = Console()
-ERR = Console(stderr=True)
+# Names and paths are printed as they are: neither [b] nor :-) in them means anything.
+OUT = Console(markup=False, emoji=False)
+ERR = Console(markup=False, emoji=False, stderr=True)
 
 USER_ERROR, FAILED, INTERRUPTED = 2, 1, 130
 _LONGEST = 1200  # characters of an error: one screen
@@ -43,6 +45,12 @@ def explain() -> Iterator[None]:
     except Exception as error:
         show(f"Unexpected {type(error).__name__} (JAXDEND_DEBUG=1 shows where)", error)
         raise typer.Exit(FAILED) from None
+
+
+def say_command(console: Console, before: str, *words: object) -> None:
+    """Print a command on one line, as a shell takes it, behind the text `before`."""
+    command = shlex.join([str(word) for word in words])
+    console.print(f"{before}{command}", highlight=False, soft_wrap=True)
 
 
 def show(title: str, error: BaseException) -> None:

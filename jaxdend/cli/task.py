@@ -12,10 +12,11 @@ import numpy as np
 import typer
 from rich.table import Table as Grid
 
-from jaxdend.cli.console import ERR, FAILED, OUT, explain
+from jaxdend.cli.console import ERR, FAILED, OUT, explain, say_command
 from jaxdend.cli.report import prepare
 from jaxdend.cli.task_report import compare, report_task
 from jaxdend.config import precision
+from jaxdend.files import locked
 from jaxdend.tasks import TASKS, AbstractTask, TaskResult, evaluate, make_task, train
 
 PRECISION = "float64"
@@ -79,7 +80,7 @@ def run(
     resume: Resume = False,
 ) -> None:
     """Train the neuron of task NAME. Ctrl-C keeps what was reached, and --resume goes on."""
-    with explain(), precision(PRECISION):
+    with explain(), precision(PRECISION), locked(out):
         before = _recorded(out) if resume else {}
         given = {"task": name, "seed": seed, "steps": steps, "configs": configs}
         given = {key: value for key, value in given.items() if value is not None}
@@ -108,8 +109,7 @@ def run(
         report_task(result, task, out)
         if result.fit.interrupted and result.fit.steps < training.steps:
             OUT.print(f"stopped after {result.fit.steps} of {training.steps} steps; go on with:")
-            again = f"  jaxdend task run {name} --out {out} --resume"
-            OUT.print(again, highlight=False, soft_wrap=True)
+            say_command(OUT, "  ", "jaxdend", "task", "run", name, "--out", out, "--resume")
 
 
 @app.command()
