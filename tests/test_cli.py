@@ -463,3 +463,57 @@ def test_how_to_go_on_is_a_command_for_the_shell(run, model, tmp_path, monkeypat
 def test_wrong_options_with_markup(run):
     refused(run("demo", "--starts", "[/b]"), "--starts")
     refused(run("[/b]"), "No such command '[/b]'")
+
+
+NOISE = """[[stimulus]]
+kind = "Noise"
+at = {region = "soma"}
+mean = 0.1
+std = 0.1
+tau = 1.0
+duration = 1e12
+"""
+DIGITS = "9" * 400
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "part"),
+    [
+        ("g = 1e-4", f"g = {DIGITS}", "[[insert]] 1: g: expected a number"),
+        ("g = 1e-4", "g = " + "9" * 5000, "not valid TOML"),
+        ("g = 1e-4", "g = " + "[" * 20000 + "]" * 20000, "brackets are nested too deeply"),
+        ("t1 = 8.0", "t1 = 1e12", "[simulate]: t1: 1e+13 steps of dt = 0.1 ms"),
+        ("t1 = 8.0", f"t1 = 8.0\nsave_every = {DIGITS}", "save_every: expected a whole"),
+        ("t1 = 8.0", f"t1 = 8.0\nrecord = [{{site = {DIGITS}}}]", "[simulate]: record: site has"),
+        ("[simulate]", NOISE + "[simulate]", "[[stimulus]] 2: duration: 1e+12 ms are more"),
+        ('procedural = "ball_and_stick"', r'file = "a\u0000.swc"', "[morphology]: file: expected"),
+        ('procedural = "ball_and_stick"', f'file = "{"a" * 300}.swc"', "[morphology]: "),
+        ("max_length = 100.0", "max_length = 1e-9", "[cell]: it takes more memory"),
+    ],
+    ids=range(10),
+)  # fmt: skip
+def test_absurd_numbers_and_names_are_errors_of_a_place(run, model, tmp_path, old, new, part):
+    assert old in MODEL
+    model.write_text(MODEL.replace(old, new, 1), encoding="utf-8")
+    refused(run("simulate", model, "--out", tmp_path / "out"), "model.toml: ", part)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "part"),
+    [
+        ("starts = 2", f"starts = {10**12}", "[fit]: starts: expected a whole number <= 1000000"),
+        ("starts = 2", f"seed = {DIGITS}", "[fit]: seed: expected a whole number <="),
+        ("steps = 3", f"steps = {DIGITS}", "[[stage]] 1: steps: expected a whole number <="),
+        ("true = 0.12", f"true = {DIGITS}", "[[parameter]] 1: true: expected a number"),
+        ("[fit]", '[target]\nfile = "a\\u0000"\n[fit]', "[target]: file: expected a text"),
+        ("[[parameter]]", 'x = "\\u0000"\n[[parameter]]', "unknown table"),
+    ],
+    ids=range(6),
+)  # fmt: skip
+def test_absurd_numbers_of_a_fit(run, model, tmp_path, old, new, part):
+    assert old in FIT
+    file = tmp_path / "fit.toml"
+    file.write_text('model = "model.toml"\n' + FIT.replace(old, new, 1), encoding="utf-8")
+    refused(run("fit", file, "--out", tmp_path / "out"), "fit.toml: ", part)
+    file.write_text('model = "mo\\u0000del.toml"\n' + FIT, encoding="utf-8")
+    refused(run("fit", file, "--out", tmp_path / "out"), "fit.toml: model: expected a text without")

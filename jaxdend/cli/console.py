@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import typer
+from jax.errors import JaxRuntimeError
 from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
@@ -36,13 +37,16 @@ def explain() -> Iterator[None]:
     except KeyboardInterrupt:
         ERR.print("interrupted")
         raise typer.Exit(INTERRUPTED) from None
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError, MemoryError) as error:
         show("Cannot do that", error)
         raise typer.Exit(USER_ERROR) from None
     except SimulationError as error:
         show("The simulation failed", error)
         raise typer.Exit(FAILED) from None
     except Exception as error:
+        if isinstance(error, JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error):
+            show("Cannot do that", MemoryError(f"it takes more memory than there is: {error}"))
+            raise typer.Exit(USER_ERROR) from None
         show(f"Unexpected {type(error).__name__} (JAXDEND_DEBUG=1 shows where)", error)
         raise typer.Exit(FAILED) from None
 

@@ -37,6 +37,7 @@ Change = Callable[[Array], dict[str, Any]]  # value of an axis -> paths of a mod
 
 STRUCTURE = ("morphology", "cell", "insert", "stimulus", "synapse", "simulate")
 DISTANCES = 0.5  # µm: to what a distance that is drawn from a range is rounded
+_LISTED = 10**7  # points of one axis, which are listed
 _UNITS = {  # of the numbers of inputs
     **dict.fromkeys(["amplitude", "start", "stop", "offset", "mean", "std"], "nA"),
     **dict.fromkeys(["onset", "duration", "period", "width", "pulse"], "ms"),
@@ -60,7 +61,7 @@ _AXIS = {
     "name": Key(text()),
     "values": Key(_values),
     "range": Key(pair()),
-    "points": Key(integer(least=1)),
+    "points": Key(integer(least=1, most=_LISTED)),
     "scale": Key(text(("linear", "log")), default="linear"),
     "relative": Key(flag(), default=False),
     "fixed": Key(flag(), default=False),

@@ -15,6 +15,7 @@ from jaxdend.sweep import OUTPUTS
 from jaxdend.sweep._names import refuse_name
 
 DEFAULT = [{"kind": "peak"}, {"kind": "spike_count"}]
+_LONGEST = 10**6  # numbers that an output can have
 _WHOLE = ("every", "most", "max_spikes")
 _UNITS = (
     {name.lower(): feature.unit for name, feature in features.FEATURES.items()}
@@ -91,5 +92,5 @@ def _arguments(function: Callable[..., Any]) -> dict[str, Key]:
     keys = {name: key for name, key in keys.items() if name not in ("ts", "v")}
     for name in _WHOLE:
         if name in keys:
-            keys[name] = Key(integer(least=1), default=keys[name].default)
+            keys[name] = Key(integer(least=1, most=_LONGEST), default=keys[name].default)
     return keys

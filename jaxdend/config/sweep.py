@@ -74,11 +74,14 @@ _DRAWN = ("random", "sobol")
 def _memory(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError('expected bytes, as a number or such as "2GB"')
-    return int(in_bytes(value))
+    try:
+        return int(in_bytes(value))
+    except OverflowError:
+        raise ValueError('expected bytes, as a number or such as "2GB"') from None
 
 
 _RUN = {
-    "chunk": Key(integer(least=1)),
+    "chunk": Key(integer(least=1, most=2**31 - 1)),
     "memory": Key(_memory),
     "precision": Key(text(("float64", "float32"))),
     "store": Key(text()),
@@ -252,7 +255,8 @@ def _design(top: Place, settings: Table, axes: list[Table]) -> Design:
     for i, item in enumerate(axes):
         at, name = top.within(f"[[axis]] {i + 1}"), item["name"]
         if "values" in item or "points" in item:
-            listed[name], units[name] = _list(item), item["unit"]
+            with located(at):
+                listed[name], units[name] = _list(item), item["unit"]
         elif "range" in item and kind in _DRAWN:
             drawn[name] = Parameter(*item["range"], scale=item["scale"], unit=item["unit"])
         elif "range" in item and kind == "grid":
