@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdend.files import write_whole
+from jaxdend.files import locked, write_whole
 
 _T = TypeVar("_T")
 _FORMAT = "jaxdend-checkpoints-1"
@@ -52,6 +52,8 @@ class Checkpoints:
         if keep < 1:
             raise ValueError(f"keep must be at least 1 checkpoint, got {keep}")
         self.folder, self._keep = Path(folder).absolute(), keep
+        self._seen = self.steps if self.folder.is_dir() else []
+        self._writing = False
         if header is None or (self.folder / _HEADER).exists():
             self.header = read_header(self.folder)
             if header is not None:
@@ -79,6 +81,28 @@ class Checkpoints:
         """The newest step with a checkpoint, sound or not; `None` where there is none yet."""
         return max(self.steps, default=None)
 
+    @contextmanager
+    def writing(self, *, wait: bool = False) -> Iterator[None]:
+        """Write to the folder as the only run that does; `wait` for another that writes just now.
+
+        **Raises:** `BlockingIOError` where another run writes here, or has saved since this one was
+        opened, loaded or saved; what that one saved stays as it is.
+        """
+        if self._writing:
+            yield
+            return
+        with locked(self.folder, wait=wait):
+            if self.steps != self._seen:
+                raise BlockingIOError(
+                    f"another run saves to {self.folder}: it holds the steps {self.steps}, of "
+                    f"which this run knows {self._seen}. Give each run a folder of its own"
+                )
+            self._writing = True
+            try:
+                yield
+            finally:
+                self._writing, self._seen = False, self.steps
+
     def save(self, step: int, tree: Any) -> None:
         """Write `tree` as the checkpoint of `step` and wait until it is on disk.
 
@@ -86,8 +110,13 @@ class Checkpoints:
         path that was left, and then all but the newest `keep`. A Ctrl-C takes effect after.
 
         **Raises:** `ValueError` for a tree with something else in it; `OSError` where it cannot be
-        written, for example on a full disk: what was saved before is still there.
+        written, for example on a full disk: what was saved before is still there;
+        `BlockingIOError` where another run saves here.
         """
+        with self.writing(wait=True):
+            self._save(step, tree)
+
+    def _save(self, step: int, tree: Any) -> None:
         arrays: dict[str, np.ndarray] = {}
         structure = _describe(tree, "tree", arrays)
         sums = {name: zlib.crc32(a.tobytes()) for name, a in arrays.items()}
@@ -131,7 +160,7 @@ class Checkpoints:
             raise ValueError(f"{self.folder} has no checkpoint of step {step}, but {self.steps}")
         if not self.steps:
             raise ValueError(f"{self.folder} holds no checkpoint yet")
-        damage: list[str] = []
+        self._seen, damage = self.steps, list[str]()
         for one in reversed(self.steps) if step is None else [step]:
             try:
                 tree = self._read(one)

@@ -137,11 +137,11 @@ def refuse_array(name: str, array: np.ndarray) -> None:
 
 
 @contextmanager
-def locked(path: str | os.PathLike[str]) -> Iterator[None]:
+def locked(path: str | os.PathLike[str], *, wait: bool = False) -> Iterator[None]:
     """Keep other runs from writing to a folder or file, which need not exist yet.
 
     The lock is a hidden file beside it, or in the folder where nothing can be written beside it.
-    The system lets go of it whenever this process ends.
+    The system lets go of it whenever this process ends. `wait` until another run lets go of it.
 
     **Raises:** `BlockingIOError` naming the process that holds it.
     """
@@ -155,7 +155,7 @@ def locked(path: str | os.PathLike[str]) -> Iterator[None]:
     while True:
         with file.open("a+", encoding="utf-8") as handle:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError:
                 handle.seek(0)
                 who = handle.read().strip() or "another process"

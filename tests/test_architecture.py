@@ -23,6 +23,7 @@ LAYERS = (
         "rates",
         "densities",
         "_errors",
+        "_bars",
         "_subset",
         "devices",
         "checkpoints",

@@ -16,6 +16,7 @@ import optax
 from jaxtyping import Array, PyTree
 from tqdm import tqdm
 
+from jaxdend._bars import progress_bar
 from jaxdend.emulator import _metrics
 from jaxdend.emulator._base import CLIP, AbstractNetwork, check_input, describe, prepared
 from jaxdend.emulator._build import build
@@ -139,9 +140,7 @@ def train(
     part = Part({}, state) if before is None else restored(before, state)
     if part.steps < steps:
         program = _compile(schedule, steps, burn_in)
-        with tqdm(
-            total=steps, initial=part.steps, disable=not progress, desc="train", unit="step"
-        ) as bar:
+        with progress_bar(steps, "train", "step", show=progress, initial=part.steps) as bar:
             part = loop.run(_advancing(program, crops, some, steps, every, chunk, bar), part)
     return _result(part.state.net, part, valid_data)
 

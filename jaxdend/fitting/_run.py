@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
-from tqdm import tqdm
 
+from jaxdend._bars import progress_bar
 from jaxdend.fitting._result import FitResult
 from jaxdend.fitting._saving import Part, Rows, RunFolder
 from jaxdend.fitting._space import ParameterSpace
@@ -75,7 +76,13 @@ class Loop:
 
         Ctrl-C and a `callback` that returns `True` end the run with what was reached; before the
         first chunk Ctrl-C is raised as usual.
+
+        **Raises:** `BlockingIOError` where another run saves to the same folder.
         """
+        with nullcontext() if self.folder is None else self.folder.writing():
+            return self._run(advance, part)
+
+    def _run(self, advance: Advance, part: Part) -> Part:
         first, clock = part.steps, time.perf_counter() - part.seconds
         log: Log = [(0, part.rows)] if part.rows else []
         at = part.state, first, False  # the state, its steps, whether that is all
@@ -91,10 +98,7 @@ class Loop:
                 save_state(self.folder, so_far(self.folder.steps))
 
         least = _least(np.inf, part.rows)
-        bar = tqdm(
-            total=self.steps, initial=first, disable=not self.progress, desc=self.label, unit="step"
-        )
-        with bar:
+        with progress_bar(self.steps, self.label, "step", show=self.progress, initial=first) as bar:
             try:
                 while at[1] < self.steps and not at[2]:
                     state, done, _ = at

@@ -3,6 +3,7 @@
 import os
 import zlib
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,11 +57,20 @@ class RunFolder:
         """Whether a run has been saved here."""
         return self._checkpoints.latest() is not None
 
+    def writing(self, *, wait: bool = False) -> AbstractContextManager[None]:
+        """Write to the folder as the only run that does, see `Checkpoints.writing`."""
+        return self._checkpoints.writing(wait=wait)
+
     def save(self, tree: dict[str, Any], rows: Rows) -> None:
         """Append `rows`, name -> `(c, s, ...)`, to the history, then write the checkpoint `tree`.
 
         **Raises:** `OSError` where the disk is full; what was saved before is intact.
+        `BlockingIOError` where another run saves here, whose files stay as they are.
         """
+        with self.writing(wait=True):
+            self._save(tree, rows)
+
+    def _save(self, tree: dict[str, Any], rows: Rows) -> None:
         kind = [(name, a.dtype.name, a.shape[2:]) for name, a in rows.items()]
         shape = next(iter(rows.values())).shape[:2] if rows else (0, 0)
         records = np.empty(shape, np.dtype(kind))

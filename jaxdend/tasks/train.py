@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, ArrayLike
-from tqdm import tqdm
 
+from jaxdend._bars import progress_bar
 from jaxdend.fitting import FitResult, ParameterSpace, fit, is_saved
 from jaxdend.tasks.base import AbstractTask, Params, Score, Training
 from jaxdend.tasks.result import TaskResult, as_arrays
@@ -204,8 +204,7 @@ def screen(task: AbstractTask, vectors: ArrayLike, *, progress: bool = False) ->
     """
     vectors = jnp.asarray(vectors)
     size, out = min(CHUNK, len(vectors)), []
-    bar = tqdm(total=len(vectors), disable=not progress, desc="random", unit="neuron")
-    with bar:
+    with progress_bar(len(vectors), "random", "neuron", show=progress) as bar:
         for i in range(0, len(vectors), size):
             part = vectors[i : i + size]
             filled = jnp.concatenate([part, jnp.repeat(part[-1:], size - len(part), axis=0)])
