@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdend._errors import SavedFileError
 from jaxdend.files import locked, write_whole
 
 _T = TypeVar("_T")
@@ -68,7 +69,8 @@ class Checkpoints:
             )
         self.header = json.loads(json.dumps(dict(header)))
         self.folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({"format": _FORMAT, "header": self.header}, indent=1)
+        about = {"format": _FORMAT, "header": self.header, "crc32": _sum(self.header)}
+        text = json.dumps(about, indent=1)
         write_whole(self.folder / _HEADER, text)
 
     @property
@@ -228,16 +230,24 @@ class Checkpoints:
 def read_header(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """The header of a folder of checkpoints.
 
-    **Raises:** `ValueError` for a folder that is missing or something else.
+    **Raises:** `SavedFileError` for a folder that is missing, damaged or something else.
     """
     path = Path(folder) / _HEADER
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["format"] != _FORMAT:
             raise ValueError(f"format {content['format']!r} instead of {_FORMAT!r}")
-        return dict(content["header"])
+        header = dict(content["header"])
+        if content.get("crc32", _sum(header)) != _sum(header):  # which 0.1.0 did not write
+            raise ValueError(f"{path} is not as it was written")
+        return header
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{folder} is not a folder of checkpoints: {error}") from error
+        raise SavedFileError(f"{folder} is not a folder of checkpoints: {error}") from error
+
+
+def _sum(header: dict[str, Any]) -> int:
+    """The checksum of a header."""
+    return zlib.crc32(json.dumps(header, sort_keys=True).encode())
 
 
 def _file_sums(path: Path) -> dict[str, int]:

@@ -13,6 +13,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from jaxdend._errors import SavedFileError
 from jaxdend.checkpoints import Checkpoints
 
 HEADER = {"what": "a test", "size": [2, 3]}
@@ -258,3 +259,22 @@ def test_reading_does_not_disturb_the_writer(tmp_path):
     for step in (1, 2, 3):
         writer.save(step, {"x": np.full(2, step)})
         assert Checkpoints(tmp_path / "out").load()[0] == step
+
+
+def test_a_damaged_header_is_noticed(tmp_path):
+    Checkpoints(tmp_path / "out", header={"low": 0.125, "name": "g"})
+    file = tmp_path / "out" / "header.json"
+    whole = file.read_bytes()
+    for place in range(0, len(whole), 3):
+        turned = bytearray(whole)
+        turned[place] ^= 2
+        file.write_bytes(turned)
+        try:
+            found = Checkpoints(tmp_path / "out").header
+        except ValueError as error:
+            assert str(tmp_path / "out") in str(error)  # noqa: PT017
+        else:
+            assert found == {"low": 0.125, "name": "g"}
+    file.write_bytes(whole.replace(b"0.125", b"0.625"))
+    with pytest.raises(SavedFileError, match="header.json is not as it was written"):
+        Checkpoints(tmp_path / "out")

@@ -156,7 +156,8 @@ class FitResult:
                     f"{path} is not the folder of a fit but of a {folder.header.get('run')}: there "
                     "is no FitResult in it"
                 )
-            return cls.of(read_space(folder.header["space"]), folder.load())
+            with complete(path, "folder of a fit"):
+                return cls.of(read_space(folder.header["space"]), folder.load())
         header, arrays = read_npz(path, _WHAT, _FORMAT)
         with complete(path, _WHAT):
             state = tuple(numbered(arrays, "state", header["state"]))

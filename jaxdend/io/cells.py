@@ -130,7 +130,8 @@ def _check_index(name: str, index: np.ndarray, n: int) -> None:
 
 def _check_host(data: dict[str, Any], n: int) -> None:
     """Refuse names, places and regions that are not those of a cell of `n` compartments."""
-    like = Cell.from_compartments(parent=[-1], axial_resistance=[1.0], area=[1.0]).host.data
+    one = np.ones(1)
+    like = Cell.from_compartments(parent=np.array([-1]), axial_resistance=one, area=one).host.data
     if set(data) != set(like):
         raise ValueError(
             f"a cell has {', '.join(sorted(like))}; here are {', '.join(sorted(data))}"
