@@ -376,16 +376,16 @@ def _check_input(place: Place, table: Any, known: Mapping[str, type]) -> Table:
     }
     out = check_table(place, table, keys)
     duration, interval = out.get("duration"), out.get("interval")
-    if _is_number(duration) and _is_number(interval) and not duration <= _DRAWS * abs(interval):
+    if (
+        isinstance(duration, int | float)
+        and isinstance(interval, int | float)
+        and duration > _DRAWS * abs(interval)
+    ):
         raise place.error(
             f"duration: {duration:g} ms are more than {_DRAWS} draws, one every interval = "
             f"{interval:g} ms"
         )
     return out
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float)
 
 
 def _named(place: Place, table: Any, key: str, known: Mapping[str, Any]) -> str:

@@ -42,7 +42,10 @@ def refuse_names(outputs: Mapping[str, int], axes: list[str]) -> None:
     for name in (*outputs, *axes):
         refuse_name(name)
         if name in outputs and name in axes:
-            raise ValueError(f"an axis and an output are both called {name!r}; name one of them")
+            raise ValueError(
+                f"the name {name!r} is taken: an axis and an output are both called {name!r}; give "
+                "one of them another"
+            )
     for name, count in outputs.items():
         for dimension in (f"{name}_{i}" for i in range(count)):
             if dimension in outputs or dimension in axes:
