@@ -4,6 +4,7 @@ import os
 import time
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
-from tqdm import tqdm
 
+from jaxdend._bars import progress_bar
 from jaxdend.checkpoints import Checkpoints
 
 _HISTORY = "history.bin"
@@ -124,11 +125,20 @@ class RunFolder:
         """Whether a run has been saved here."""
         return self._checkpoints.latest() is not None
 
+    def writing(self, *, wait: bool = False) -> AbstractContextManager[None]:
+        """Write to the folder as the only run that does, see `Checkpoints.writing`."""
+        return self._checkpoints.writing(wait=wait)
+
     def save(self, tree: dict[str, Any], rows: Rows) -> None:
         """Append `rows`, name -> `(c, s, ...)`, to the history, then write the checkpoint `tree`.
 
         **Raises:** `OSError` where the disk is full; what was saved before is intact.
+        `BlockingIOError` where another run saves here, whose files stay as they are.
         """
+        with self.writing(wait=True):
+            self._save(tree, rows)
+
+    def _save(self, tree: dict[str, Any], rows: Rows) -> None:
         kind = [(name, a.dtype.name, a.shape[2:]) for name, a in rows.items()]
         shape = next(iter(rows.values())).shape[:2] if rows else (0, 0)
         records = np.empty(shape, np.dtype(kind))
@@ -251,7 +261,13 @@ class Loop:
 
         Ctrl-C and a `callback` that returns `True` end the run with what was reached; before the
         first chunk Ctrl-C is raised as usual.
+
+        **Raises:** `BlockingIOError` where another run saves to the same folder.
         """
+        with nullcontext() if self.folder is None else self.folder.writing():
+            return self._go(advance, part)
+
+    def _go(self, advance: Advance, part: Part) -> Part:
         first, clock = part.steps, time.perf_counter() - part.seconds
         log: Log = [(0, part.rows)] if part.rows else []
         at = part.state, first, False  # the state, its steps, whether that is all
@@ -267,9 +283,8 @@ class Loop:
                 self.save(so_far(self.folder.steps))
 
         least = _least(np.inf, part.rows)
-        hidden = not self.run.progress
-        bar = tqdm(total=self.steps, initial=first, disable=hidden, desc=self.label, unit="step")
-        with bar:
+        show = self.run.progress
+        with progress_bar(self.steps, self.label, "step", show=show, initial=first) as bar:
             try:
                 while at[1] < self.steps and not at[2]:
                     state, done, _ = at

@@ -25,6 +25,7 @@ LAYERS = (
         "rates",
         "densities",
         "_errors",
+        "_bars",
         "_subset",
         "_blown_up",
         "devices",

@@ -22,6 +22,8 @@ from jaxdend.fitting import FitResult
 from jaxdend.runs import Run
 from jaxdend.traces import Traces
 
+_CHECKPOINTS = "checkpoints"  # in the folder of a fit
+
 
 @dataclasses.dataclass(frozen=True)
 class SimulationRun:
@@ -53,6 +55,19 @@ class FitRun:
         return f"stopped in stage {number} of {len(plan)} after {last.steps} of {steps} steps"
 
 
+def refuse_used(out: Path) -> None:
+    """Refuse to begin a fit in a folder that holds one.
+
+    **Raises:** `ValueError` saying how to go on.
+    """
+    checkpoints = (out / _CHECKPOINTS).glob("*/[0-9]*")
+    if any(checkpoints) or any(out.glob("stage_*.npz")):
+        raise ValueError(
+            f"{out} holds a fit already: go on with it by --resume, give another --out, or delete "
+            "that folder"
+        )
+
+
 def run_simulation(model: ModelFile) -> SimulationRun:
     """Build and simulate a model file."""
     clock = time.perf_counter()
@@ -67,7 +82,7 @@ def run_fit(file: FitFile, out: Path, *, resume: bool = False) -> FitRun:
 
     **Arguments:** `resume`, go on from those; otherwise what is there of an earlier run is removed.
     """
-    folder = out / "checkpoints"
+    folder = out / _CHECKPOINTS
     if not resume:
         shutil.rmtree(folder, ignore_errors=True)
     clock = time.perf_counter()

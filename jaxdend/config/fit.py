@@ -67,7 +67,7 @@ _TARGET = {
     "seed": Key(integer(least=0), default=0),
 }
 _FIT = {
-    "starts": Key(integer(least=1), default=10),
+    "starts": Key(integer(least=1, most=10**6), default=10),
     "seed": Key(integer(least=0), default=0),
     "clip": Key(number(above=0.0), default=1.0),
     "chunk": Key(integer(least=1), default=1),

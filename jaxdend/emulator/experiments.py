@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from jaxdend._errors import SavedFileError
 from jaxdend.emulator._base import AbstractNetwork
 from jaxdend.emulator._emulator import Emulator
 from jaxdend.emulator._rows import filled, finite, first_layer, measured, write_json
@@ -337,9 +338,14 @@ class Experiment:
         if not path.exists():
             return {"experiment": self.name, "budget": self.budget, "data": {}, "networks": {}}
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path} is damaged ({error}); delete it and evaluate again") from None
+            found = json.loads(path.read_bytes())
+            if not all(isinstance(found[name], dict) for name in ("data", "networks")):
+                raise TypeError("data and networks must be dicts")
+            return found
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise SavedFileError(
+                f"{path} is damaged ({error!r}); delete it and evaluate again"
+            ) from None
 
     def _claim(self, out: Path) -> None:
         """Mark the folder as one of this budget."""
@@ -409,9 +415,9 @@ def recorded_budget(out: str | Path) -> str | None:
     if not path.exists():
         return None
     try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["budget"])
-    except (json.JSONDecodeError, KeyError, TypeError):
-        raise ValueError(f"{path} is damaged: delete it, or give another folder") from None
+        return str(json.loads(path.read_bytes())["budget"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise SavedFileError(f"{path} is damaged: delete it, or give another folder") from None
 
 
 def _left(store: Path) -> int | None:

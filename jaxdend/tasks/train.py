@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, ArrayLike
-from tqdm import tqdm
 
+from jaxdend._bars import progress_bar
 from jaxdend.fitting import FitResult, ParameterSpace, fit
 from jaxdend.runs import Run, is_saved
 from jaxdend.tasks.base import AbstractTask, Params, Score, Training
@@ -122,25 +122,51 @@ class _Watch:
 
     def __call__(self, step: int, losses: np.ndarray, vectors: np.ndarray) -> bool:
         """Whether to stop after losses `(s,)` at `vectors (s, p)`."""
-        best = int(np.argmin(np.where(np.isfinite(losses), losses, np.inf)))
-        if not self.stop or not np.isfinite(losses[best]):
-            return False
-        if not self._solved(self.task.neuron.space.to_dict(jnp.asarray(vectors[best]))):
+        best = self._best(losses)
+        if best is None or not self._solved(self._params(vectors[best])):
             return False
         self.winner = vectors[best]
         return True
 
     def catch_up(self, fitted: FitResult) -> bool:
-        """Whether the last step of an earlier part was a solution."""
+        """Whether the last step of an earlier part was a solution.
+
+        The looks at all of its steps count, as if this run had taken them: of the steps before
+        the last it is known that none was a solution, but not which of them were tried with noise,
+        so those are found out again.
+        """
+        for losses, vectors in zip(fitted.losses[:-1], fitted.vectors[:-1], strict=True):
+            best = self._best(losses)
+            if best is None:
+                continue
+            self.looks += 1
+            if self._noisy() and evaluate(self.task, self._params(vectors[best]))[1].solved:
+                self.looks += self._repeats()
         return self(fitted.steps, fitted.losses[-1], fitted.vectors[-1])
+
+    def _best(self, losses: np.ndarray) -> int | None:
+        """The start to look at; `None` where there is nothing to look for."""
+        best = int(np.argmin(np.where(np.isfinite(losses), losses, np.inf)))
+        return best if self.stop and np.isfinite(losses[best]) else None
+
+    def _params(self, vector: np.ndarray) -> Params:
+        return self.task.neuron.space.to_dict(jnp.asarray(vector))
+
+    def _noisy(self) -> bool:
+        """Whether a solution has to withstand noise."""
+        return bool(weight_noise(self.task.neuron.space, self.noise, 1, 0))
+
+    def _repeats(self) -> int:
+        """How many configurations the trial with noise simulates: whole batches."""
+        return -(-CHUNK // self.batch) * self.batch
 
     def _solved(self, params: Params) -> bool:
         self.looks += 1
         if not evaluate(self.task, params)[1].solved:
             return False
-        if not weight_noise(self.task.neuron.space, self.noise, 1, 0):
+        if not self._noisy():
             return True
-        self.looks += -(-CHUNK // self.batch) * self.batch
+        self.looks += self._repeats()
         options = {"noise": self.noise, "seed": self.seed + 1, "batch": self.batch}
         right, _ = robustness(self.task, params, repeats=CHUNK, **options)
         return right >= ROBUST
@@ -176,8 +202,7 @@ def screen(task: AbstractTask, vectors: ArrayLike, *, progress: bool = False) ->
     """
     vectors = jnp.asarray(vectors)
     size, out = min(CHUNK, len(vectors)), []
-    bar = tqdm(total=len(vectors), disable=not progress, desc="random", unit="neuron")
-    with bar:
+    with progress_bar(len(vectors), "random", "neuron", show=progress) as bar:
         for i in range(0, len(vectors), size):
             part = vectors[i : i + size]
             filled = jnp.concatenate([part, jnp.repeat(part[-1:], size - len(part), axis=0)])

@@ -51,6 +51,27 @@ def whole():
     return short()
 
 
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("step", [3, 12])
+def test_a_second_run_in_the_folder_is_refused_and_the_first_goes_on(tmp_path, whole, resume, step):
+    """Before and after the first one has saved; with another loss it would spoil the history."""
+    said = []
+
+    def callback(done, *_):
+        if done == step:
+            with pytest.raises(
+                (BlockingIOError, ValueError), match=r"another run|already"
+            ) as error:
+                short(tmp_path / "run", resume=resume)
+            said.append(type(error.value))
+
+    first = short(tmp_path / "run", callback=callback)
+    assert said == [ValueError if step == 12 and not resume else BlockingIOError]
+    same(first, whole)
+    same(FitResult.load(tmp_path / "run"), whole)
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
 class Killed(BaseException):
     """Nothing catches it: the process is gone."""
 
