@@ -24,7 +24,7 @@ class Subset:
     __slots__ = ("_hash", "index", "runs")
 
     def __init__(self, index: np.ndarray):
-        self.index = np.ascontiguousarray(index, dtype=np.int32)
+        self.index = np.array(index, dtype=np.int32)
         self.index.setflags(write=False)
         breaks = np.flatnonzero(np.diff(self.index) != 1) + 1
         runs = np.split(self.index, breaks)
@@ -158,12 +158,15 @@ class Mask(eqx.Module):
 
 
 class HostData:
-    """Host data that rides along in a pytree, compared and hashed by content."""
+    """Host data that rides along in a pytree, compared and hashed by content.
+
+    Arrays, also those in a dict, are kept as copies that nobody can write to: the hash holds.
+    """
 
     __slots__ = ("_digest", "data")
 
     def __init__(self, **data: Any):
-        self.data = data
+        self.data = data = {name: read_only(value) for name, value in data.items()}
         h = hashlib.sha1()
         for name in sorted(data):
             value = data[name]
@@ -193,6 +196,17 @@ class HostData:
 
     def __repr__(self) -> str:
         return f"HostData({', '.join(self.data)})"
+
+
+def read_only(value: Any) -> Any:
+    """`value` with copies of its arrays that nobody can write to, also those inside a dict."""
+    if isinstance(value, dict):
+        return {key: read_only(inner) for key, inner in value.items()}
+    if not isinstance(value, np.ndarray):
+        return value
+    out = value.copy()
+    out.setflags(write=False)
+    return out
 
 
 def is_concrete(*values: object) -> bool:

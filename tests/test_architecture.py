@@ -28,10 +28,11 @@ LAYERS = (
         "devices",
         "checkpoints",
         "files",
+        "places",
     },
     {"morphology"},
     {"cable", "mechanisms", "channels"},
-    {"cell", "regions", "stack", "stimuli", "synapses"},
+    {"cell", "described", "inserted", "regions", "stack", "stimuli", "synapses"},
     {
         "_checks",
         "events",

@@ -154,10 +154,10 @@ def test_inserting_again_overwrites_and_extends(cell):
 @pytest.mark.parametrize(
     ("mechanism", "where", "message"),
     [
-        (Leak(g=np.ones(3)), None, "Leak: a parameter must be a number or have shape"),
+        (Leak(g=np.ones(3)), None, "Leak: g must be a number or have shape"),
         (Leak(), np.ones(3, bool), "where= must have shape"),
         (Leak(), [10**6], "compartment numbers in 0.."),
-        (Leak(), [0.5], "compartment numbers in 0.."),
+        (Leak(), [0.5], "Leak: where: expected a compartment number, the name of a region"),
         (Leak(), "tuffft", "no region 'tuffft'"),
         (HH(gnabar=np.nan), "soma", "HH: gnabar is NaN"),
     ],
@@ -201,9 +201,10 @@ def test_a_new_radius_is_a_new_cylinder():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"cm": 0.0}, "cm must be > 0"),
-        ({"ra": -1.0}, "ra must be > 0"),
-        ({"cm": np.nan}, "cm must be > 0; compartment 0 has nan"),
+        ({"cm": 0.0}, "cm must be finite and > 0; got 0"),
+        ({"ra": -1.0}, "ra must be finite and > 0"),
+        ({"ra": np.inf}, "ra must be finite and > 0; got inf"),
+        ({"cm": np.nan}, "cm must be finite and > 0; got nan"),
         ({"radius": np.ones(3)}, "radius must be a number or have shape"),
     ],
 )

@@ -195,7 +195,8 @@ class Experiment:
         A pure function of `theta`: `jax.jit`, `jax.grad` and `jax.vmap` work on it.
         """
         cell = self.base
-        if settings := {k.split(".")[1]: v for k, v in theta.items() if k.startswith("cell.")}:
+        settings: Any = {k.split(".")[1]: v for k, v in theta.items() if k.startswith("cell.")}
+        if settings:
             cell = cell.set(**settings)
         for i, item in enumerate(self.model.resolved.get("insert", [])):
             values = {k: v for k, v in item.items() if k not in ("channel", "where", "name")}
