@@ -134,7 +134,7 @@ def simulate(
     solver = CrankNicolson() if solver is None else solver
     steps = count_steps(t0, t1, dt, save_every)
     check(cell, inputs, solver)
-    plan = _plan(record, cell.n)
+    plan = _plan(record, cell)
     start = v0 if isinstance(v0, State) else _initial_voltage(v0, cell.n)
     grid = np.append(0.0, np.cumsum(np.full(2 * steps, dt / 2))[1::2])  # as NEURON adds
     widths = tuple(_width(group, grid, t0, dt, start) for group in inputs)
@@ -401,7 +401,7 @@ def _outside(inputs: tuple, plan: dict[str, Any], n: int) -> Array:
     bad = [jnp.any((item.site < -1) | (item.site >= n)) for item in inputs]
     sites = [what for what in plan.values() if not callable(what)]
     bad += [jnp.any((what < 0) | (what >= n)) for what in sites]
-    return jnp.any(jnp.stack(bad))
+    return jnp.any(jnp.stack(bad)) if bad else jnp.asarray(False)
 
 
 def _judged(cell: Cell, traces: Traces, dt: float, max_steps: int | None) -> Traces:
@@ -461,17 +461,23 @@ def _initial_voltage(v0: ArrayLike, n: int) -> Array:
     return v
 
 
-def _plan(record: Record, n: int) -> dict[str, Any]:
+def _plan(record: Record, cell: Cell) -> dict[str, Any]:
     """Name -> compartments `(r,)` or recording function; the name "" is what becomes `Traces.v`."""
+
+    def meant(what: Any) -> Any:
+        if callable(what):
+            return what.resolve(cell) if hasattr(what, "resolve") else what
+        return _sites(what, cell.n)
+
     if record is None:
-        return {"": jnp.arange(n)}
+        return {"": jnp.arange(cell.n)}
     if callable(record):
-        return {"values": record}
+        return {"values": meant(record)}
     if isinstance(record, Mapping):
-        plan = {k: what if callable(what) else _sites(what, n) for k, what in record.items()}
+        plan = {name: meant(what) for name, what in record.items()}
         sites = [jnp.atleast_1d(what) for what in plan.values() if not callable(what)]
         return plan | ({"": jnp.concatenate(sites)} if sites else {})
-    return {"": jnp.atleast_1d(_sites(record, n))}
+    return {"": jnp.atleast_1d(meant(record))}
 
 
 def _sites(sites: ArrayLike, n: int) -> Array:
