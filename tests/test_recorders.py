@@ -25,7 +25,7 @@ def cell() -> jd.Cell:
 def run(cell):
     inputs = (
         jd.Step(0, 0.2, 5.0, 0.3),
-        jd.Exp2Syn([4, 2], [0.001, 0.002], [0.3, 1.0], tau1=0.5, tau2=4.0),
+        jd.Exp2Syn([4, 2], [0.001, 0.002], [[0.3, 1.0]], tau1=0.5, tau2=4.0),
         jd.VoltageClamp(1, [-60.0, -40.0], [1.0, 10.0], rs=20.0),
     )
     record = {
