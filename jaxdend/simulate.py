@@ -26,7 +26,7 @@ from jaxdend.solvers.edges import Edges
 from jaxdend.solvers.march import in_bytes
 from jaxdend.solvers.stepwise import LIMIT, Stepwise
 from jaxdend.synapses import Binned
-from jaxdend.traces import Traces
+from jaxdend.traces import Traces, with_warning
 
 Recorder = Callable[[Array, State, Model], Any]
 Record = ArrayLike | Recorder | Mapping[str, "int | ArrayLike | Recorder"] | None
@@ -271,6 +271,7 @@ def _run(numbers: tuple, plan: dict[str, Any], setting: Setting) -> Traces:
     ts, values, extent = jax.tree.map(lambda a: a[:rows], (ts, values, extent))
     values = jax.tree.map(lambda a: _blank_after(ts, a), values)
     result, stats = _outcome(solution, order, ts, extent, end[0], final, t0, setting)
+    stats["failed_at"] = with_warning(stats["failed_at"], values, rows)
     values = dict(zip(plan, values, strict=True))
     v = values.pop("", None)
     sites = None if v is None or callable(plan[""]) else jnp.asarray(plan[""])
