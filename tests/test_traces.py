@@ -146,7 +146,7 @@ def test_very_large_recordings_are_said_so_before_they_are_made(monkeypatch):
 
     def run(amplitude, t1=2.0, **options):
         stim = jd.Step(0, 0.5, 1.0, amplitude)
-        return jd.simulate(cell, stim, t1=t1, dt=0.1, v0=-65.0, **options).ts
+        return jd.simulate(cell, stim, t1=t1, dt=0.1, **options).ts
 
     def said(f):
         with warnings.catch_warnings(record=True) as caught:
@@ -160,12 +160,9 @@ def test_very_large_recordings_are_said_so_before_they_are_made(monkeypatch):
     assert "5 numbers at 41 times." in message and "record=" in message and "save_every=" in message
     assert said(lambda: run(0.2, t1=4.0)) == []  # once
     assert said(lambda: run(0.1, t1=4.0, save_every=2)) == []
-    assert said(lambda: run(0.1, t1=4.0, record=[0])) == []
     (message,) = said(lambda: run(0.1, record={"x": lambda t, y, model: jnp.zeros((3, 5))}))
     assert "15 numbers at 21 times" in message
-    four, nine = jnp.linspace(0.0, 0.1, 4), jnp.linspace(0.0, 0.1, 9)
-    assert said(lambda: jax.vmap(run)(four)) == []
-    (message,) = said(lambda: jax.jit(jax.vmap(run))(nine))
-    assert "5 numbers at 21 times in each of 9 simulations" in message
-    (message,) = said(lambda: jax.vmap(jax.vmap(run))(nine[:8].reshape(4, 2)))
-    assert "in each of 8 simulations" in message
+    amplitudes = jnp.linspace(0.0, 0.1, 9)
+    assert said(lambda: jax.vmap(run)(amplitudes[:4])) == []
+    (message,) = said(lambda: jax.vmap(jax.vmap(run))(amplitudes[:8].reshape(4, 2)))
+    assert "5 numbers at 21 times in each of 8 simulations" in message
