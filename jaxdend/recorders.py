@@ -344,7 +344,8 @@ class Conductance(eqx.Module):
     """Conductance of a group of synapses, `(k,)` µS, before any voltage-dependent block.
 
     That of the recorded state (see the top for when it stands), one for each synapse, also where
-    the synapses of a compartment run as one.
+    the synapses of a compartment run as one. The `g` that NEURON records is the one that its last
+    step used: this one, a step before.
 
     **Arguments:** `index`, its position among the inputs of `simulate`.
     **Raises:** `ValueError` where that input is no synapse.

@@ -132,8 +132,8 @@ def _voltages(traces: Any, column: Any) -> Array:
     columns = traces.v.shape[1]
     if is_concrete(column) and not -columns <= column < columns:
         raise ValueError(
-            f"spike_times: column={column} of {columns} recorded sites; columns count from 0 in the "
-            "order of record=."
+            f"spike_times: column={column} of {columns} recorded sites; columns count from 0 in "
+            "the order of record=."
         )
     return traces.v
 
