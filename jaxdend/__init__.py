@@ -40,12 +40,18 @@ from jaxdend.morphology import (
     y_tree as y_tree,
 )
 from jaxdend.recorders import (
+    AxialCurrent as AxialCurrent,
+    CapacitiveCurrent as CapacitiveCurrent,
     ClampCurrent as ClampCurrent,
     Conductance as Conductance,
     Current as Current,
     Gate as Gate,
+    InputCurrent as InputCurrent,
     Inside as Inside,
     IonCurrent as IonCurrent,
+    MembraneCurrent as MembraneCurrent,
+    Outside as Outside,
+    ReversalPotential as ReversalPotential,
 )
 from jaxdend.rest import rest as rest
 from jaxdend.runs import Run as Run

@@ -17,7 +17,7 @@ from jaxdend.solvers import AbstractRosenbrock, AbstractStaggered
 from jaxdend.solvers.adaptive import AtEdges, TimeShift
 from jaxdend.solvers.edges import Edges
 from jaxdend.solvers.stepwise import LIMIT, Stepwise
-from jaxdend.traces import Traces
+from jaxdend.traces import Traces, with_warning
 
 MAX_STEPS = 100_000  # that an adaptive solver may take
 NOWHERE = (
@@ -102,6 +102,7 @@ def run(numbers: tuple, plan: dict[str, Any], setting: Setting) -> Traces:
     ts, values, extent = jax.tree.map(lambda a: a[:rows], (ts, values, extent))
     values = jax.tree.map(lambda a: _blank_after(ts, a), values)
     result, stats = _outcome(solution, order, ts, extent, end[0], final, t0, setting)
+    stats["failed_at"] = with_warning(stats["failed_at"], values, rows)
     values = dict(zip(plan, values, strict=True))
     v = values.pop("", None)
     sites = None if v is None or callable(plan[""]) else jnp.asarray(plan[""])
