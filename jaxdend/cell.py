@@ -15,9 +15,9 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from jaxdend._subset import HostData, Mask, Subset, is_concrete
+from jaxdend.cable import TracedTree, Tree
 from jaxdend.cable.compartments import Compartments, counts_by_rule, discretise
 from jaxdend.cable.graph import compartments_from_graph
-from jaxdend.cable.tree import TracedTree, Tree
 from jaxdend.mechanisms.base import AbstractMechanism
 from jaxdend.morphology import Morphology
 from jaxdend.regions import label_regions, locate, region_mask

@@ -22,7 +22,7 @@ from jaxtyping import Array
 
 from jaxdend._small import depends
 from jaxdend._subset import Mask, Subset, whole
-from jaxdend.cable.tree import TracedTree, Tree, TreeMatrix
+from jaxdend.cable import TracedTree, Tree, TreeMatrix
 from jaxdend.cell import STACKED, Cell, Inserted
 from jaxdend.events import table_of, traces_at
 from jaxdend.inputs import AbstractInput, Own

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxdend._small import Matrix, depends, factorise, slope, substitute
-from jaxdend.cable.tree import TreeFactor
+from jaxdend.cable import TreeFactor
 from jaxdend.cell import Inserted
 from jaxdend.dynamics import Model, Placed, State
 from jaxdend.mechanisms.base import AbstractMechanism, Env

@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxdend._subset import Subset, on_cpu
-from jaxdend.cable.tree import TracedTree, Tree
+from jaxdend.cable import TracedTree, Tree
 from jaxdend.cell import Inserted
 from jaxdend.dynamics import Model, Placed, Sites, State
 from jaxdend.events import since_start

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxdend._subset import HostData, Mask, is_concrete
-from jaxdend.cable.tree import TracedTree, Tree
+from jaxdend.cable import TracedTree, Tree
 from jaxdend.cell import Cell, Inserted
 
 PAD = 1.0  # µm, µm² and µF/cm² of what pads: any positive number

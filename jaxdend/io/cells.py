@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxdend import channels as library
 from jaxdend._subset import HostData, Mask, Subset, is_concrete
-from jaxdend.cable.tree import TracedTree, Tree
+from jaxdend.cable import TracedTree, Tree
 from jaxdend.cell import Cell, Inserted
 from jaxdend.files import write_npz
 from jaxdend.mechanisms.base import AbstractMechanism
