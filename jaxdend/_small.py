@@ -8,8 +8,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, Literal
 from jaxtyping import Array
+
+from jaxdend._jax import ClosedJaxpr, Literal
 
 Matrix = dict[tuple[int, int], Array]  # the entries that are not zero, (k,) each
 

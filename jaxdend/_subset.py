@@ -7,8 +7,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array
+
+from jaxdend._jax import Tracer
 
 T = TypeVar("T")
 _RUNS = 6  # more contiguous runs than this are gathered

@@ -9,10 +9,9 @@ import jax
 import numpy as np
 
 from jaxdend.emulator import Emulator
-from jaxdend.emulator._rows import SELECTIVE
 from jaxdend.emulator.data import SETUPS
 from jaxdend.emulator.experiments import Experiment, Plan
-from jaxdend.emulator.interpretation import order_response, templates
+from jaxdend.emulator.interpretation import SELECTIVE, order_response, templates
 
 Rows = Sequence[dict[str, Any]]
 

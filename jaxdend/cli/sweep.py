@@ -20,8 +20,15 @@ from rich.table import Table as Grid
 from jaxdend.cli.console import ERR, INTERRUPTED, OUT, explain
 from jaxdend.cli.report import load_plotting
 from jaxdend.config import SweepFile, precision
-from jaxdend.sweep import Summary, failed_points, open_sweep, run_sweep, start_processes
-from jaxdend.sweep._store import STATUS, Store
+from jaxdend.sweep import (
+    STATUS,
+    Store,
+    Summary,
+    failed_points,
+    open_sweep,
+    run_sweep,
+    start_processes,
+)
 
 SHOWN = 10  # failed points in a table
 TRIAL = 64  # points that a dry run computes

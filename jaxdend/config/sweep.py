@@ -54,8 +54,7 @@ from jaxdend.dynamics import Model, State
 from jaxdend.fitting import Parameter
 from jaxdend.simulate import BLOWN_UP
 from jaxdend.solvers.march import in_bytes
-from jaxdend.sweep import Design, grid, random, read_table, sobol
-from jaxdend.sweep._store import FAILED, OK
+from jaxdend.sweep import FAILED, OK, Design, grid, random, read_table, sobol
 
 Point = Mapping[str, Array]
 Function = Callable[[Point], dict[str, Array]]  # one point -> what to keep of it

@@ -11,6 +11,7 @@ from jaxdend.emulator._base import AbstractNetwork
 from jaxdend.emulator._dataset import Dataset
 from jaxdend.emulator._emulator import Emulator
 from jaxdend.emulator.interpretation import (
+    SELECTIVE,
     preferred_direction,
     templates,
     tuft_mass,
@@ -21,7 +22,6 @@ from jaxdend.emulator.networks import TCN, UnitNet
 from jaxdend.emulator.training import DISCARD, MAX_SPIKES, evaluate
 from jaxdend.files import write_whole
 
-SELECTIVE = 0.2  # index of direction from which on a filter counts as selective
 SMOOTH = 9  # ms, over which templates are averaged before their mass is taken
 
 

@@ -20,7 +20,7 @@ from jaxdend.dynamics import State
 from jaxdend.events import widest_step
 from jaxdend.fitting._losses import mse
 from jaxdend.fitting._protocol import FeatureTerm, Loss, Protocol, Terms
-from jaxdend.fitting.features._table import rounded
+from jaxdend.fitting.features import rounded
 from jaxdend.rest import rest
 from jaxdend.simulate import simulate
 from jaxdend.stimuli import VoltageClamp

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 import diffrax
-import equinox.internal as eqxi
 import jax
 import jax.numpy as jnp
 import optimistix
 from jaxtyping import Array
 
+from jaxdend._jax import prevbefore
 from jaxdend.dynamics import Model, State
 from jaxdend.solvers.rosenbrock import error_norm
 
@@ -124,4 +124,4 @@ class AtEdges(diffrax.AbstractAdaptiveStepSizeController):
 
     def _stop(self, model: Model, t: Array) -> Array:
         edge = model.edges.after(t)
-        return jnp.maximum(eqxi.prevbefore(edge), t) if self.short else edge
+        return jnp.maximum(prevbefore(edge), t) if self.short else edge

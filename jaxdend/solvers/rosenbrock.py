@@ -12,13 +12,13 @@ from typing import Any, ClassVar
 
 import diffrax
 import equinox as eqx
-import equinox.internal as eqxi
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
+from jaxdend._jax import while_loop
 from jaxdend._small import depends
 from jaxdend._types import as_leaf
 from jaxdend.dynamics import Model, State
@@ -121,7 +121,7 @@ class AbstractRosenbrock(diffrax.AbstractSolver):
         for queue, x in zip(model.tables, y.inputs, strict=True):
             if queue is not None:
                 due = queue.behind(t)
-                x, head = eqxi.while_loop(
+                x, head = while_loop(
                     lambda carry, due=due: carry[1] < due,
                     lambda carry, queue=queue, due=due: queue.deliver(*carry, due),
                     (x, heads[len(new)]),

@@ -8,10 +8,15 @@ from jaxdend.sweep._distributed import start_processes
 from jaxdend.sweep._engine import Summary, run_sweep
 from jaxdend.sweep._outputs import OUTPUTS
 from jaxdend.sweep._read import failed_points, open_sweep
+from jaxdend.sweep._store import FAILED, OK, STATUS, Store
 
 __all__ = [
+    "FAILED",
+    "OK",
     "OUTPUTS",
+    "STATUS",
     "Design",
+    "Store",
     "Summary",
     "failed_points",
     "grid",

@@ -10,8 +10,7 @@ import pytest
 import xarray
 import zarr
 
-from jaxdend.sweep import _store, open_sweep, run_sweep
-from jaxdend.sweep._store import Store
+from jaxdend.sweep import Store, _store, open_sweep, run_sweep
 from small_sweep import TWO, Small, files, make
 
 DESIGN = Small(60)
