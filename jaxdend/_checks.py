@@ -14,7 +14,7 @@ from jaxdend.synapses import Binned
 
 
 def outside(sites: np.ndarray, n: int) -> int:
-    """The first of `sites` that is no compartment."""
+    """The first of `sites` that is no compartment of the cell."""
     flat = np.atleast_1d(sites)
     return int(flat[(flat < 0) | (flat >= n)][0])
 

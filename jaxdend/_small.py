@@ -31,7 +31,7 @@ def factorise(matrix: Matrix, size: int) -> Matrix:
 
 
 def substitute(factors: Matrix, right: Sequence[Array]) -> list[Array]:
-    """Solve with the result of `factorise`."""
+    """Solves a system with the factors that `factorise` returned."""
     x = list(right)
     for i in range(len(x)):
         for j in (j for j in range(i) if (i, j) in factors):
@@ -49,7 +49,7 @@ def slope(f: Callable[[Array], Any], x: Array) -> Any:
 
 
 def depends(f: Callable, *args: Any) -> list[set[int]]:
-    """For each array that `f` returns, which arrays of `args`, by number, have a slope in it.
+    """Finds for each array that `f` returns which arrays of `args`, by number, have a slope in it.
 
     Found from the program of `f` without running it, and on the safe side: a pair that is missing
     has a derivative of zero, one that is listed need not have another.

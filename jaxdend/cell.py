@@ -153,7 +153,7 @@ class Cell(eqx.Module):
 
     @property
     def n(self) -> int:
-        """Number of compartments."""
+        """The number of compartments in the cell."""
         return self.area.shape[-1]
 
     @property
@@ -183,7 +183,7 @@ class Cell(eqx.Module):
 
     @property
     def section_names(self) -> tuple[str, ...]:
-        """Names of the sections, NEURON style."""
+        """The names of the sections, as NEURON writes them."""
         return self.host["section_names"]
 
     @property

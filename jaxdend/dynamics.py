@@ -59,7 +59,7 @@ class Sites(eqx.Module):
 
 
 class Placed(eqx.Module):
-    """An input and where it acts."""
+    """An input together with the nodes where it acts."""
 
     input: AbstractInput
     at: Sites | Subset
@@ -99,7 +99,7 @@ class Model(eqx.Module):
 
     @property
     def moved(self) -> tuple[str, ...]:
-        """Ions whose concentration some mechanism moves."""
+        """The ions whose concentration some mechanism moves."""
         return tuple(sorted({ion for item in self.inserted for ion in item.mechanism.writes}))
 
     @property
@@ -189,7 +189,7 @@ class Model(eqx.Module):
         self, v: Array, inputs: list, t0: Array, t1: Array, outward: Array, slopes: Array,
         stiff: bool | None = None,
     ) -> tuple[Array, Array]:  # fmt: skip
-        """As `add_inputs`, together with `slopes (N,)` µS plus the slopes of these currents."""
+        """Adds currents as `add_inputs` does, and their slopes to `slopes (N,)` µS."""
         chosen = self._chosen(inputs, stiff)
         if any(isinstance(item.at, Sites) for item, _ in chosen):
             outward, slopes = whole(outward), whole(slopes)

@@ -128,7 +128,7 @@ class Layout:
     seats: tuple[Seat, ...]  # as model.inserted
 
     def model(self, model: Model) -> Model:
-        """`model` in this layout."""
+        """The model with its nodes and mechanisms in this layout."""
         inserted = tuple(
             Inserted(jax.tree.map(lambda leaf, s=seat: _spread(leaf, s), item.mechanism), seat.at)
             for item, seat in zip(model.inserted, self.seats, strict=True)
@@ -147,7 +147,7 @@ class Layout:
         )
 
     def at(self, nodes: Array) -> Array:
-        """The positions of `nodes`."""
+        """The positions in this layout of the given `nodes`."""
         return _at(jnp.asarray(self.position), nodes)
 
     def arranged(self, state: State) -> State:
@@ -177,11 +177,11 @@ class TracedLayout(eqx.Module):
 
     @property
     def position(self) -> Array:
-        """(N,) where each node stands."""
+        """The position of every node in this layout, `(N,)`."""
         return jnp.asarray(self.tree.sequential.position)
 
     def model(self, model: Model) -> Model:
-        """`model` in this layout."""
+        """The model with its nodes in this layout."""
         return replace(
             model,
             inserted=self._moved(model.inserted),
@@ -195,7 +195,7 @@ class TracedLayout(eqx.Module):
         )
 
     def at(self, nodes: Array) -> Array:
-        """The positions of `nodes`."""
+        """The positions in this layout of the given `nodes`."""
         return _at(self.position, nodes)
 
     def arranged(self, state: State) -> State:
@@ -213,10 +213,10 @@ class TracedLayout(eqx.Module):
 
 
 class Unchanged(eqx.Module):
-    """No renumbering: where the solve works level by level."""
+    """A layout that renumbers nothing, where the solve works level by level."""
 
     def model(self, model: Model) -> Model:
-        """`model` as it is; likewise the other methods."""
+        """The model as it is; the other methods change nothing either."""
         return model
 
     def at(self, nodes: Array) -> Array:

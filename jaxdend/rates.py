@@ -100,7 +100,7 @@ def approach(x: Real) -> Array:
 
 
 def sigmoid(x: Real) -> Array:
-    """`1 / (1 + exp(-x))`."""
+    """The logistic function `1 / (1 + exp(-x))`."""
     return lax.logistic(jnp.asarray(x))
 
 

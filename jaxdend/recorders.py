@@ -155,7 +155,7 @@ class Conductance(eqx.Module):
     index: int = eqx.field(static=True)
 
     def __call__(self, t: Array, state: State, model: Model) -> Array:
-        """The conductance, `(k,)` µS."""
+        """The conductance of the group at time `t`, `(k,)` µS."""
         group = _input(model, self.index, (AbstractSynapse, AbstractKineticSynapse), "Conductance")
         if isinstance(group, AbstractSynapse):
             return group.summed(t)

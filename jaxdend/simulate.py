@@ -66,12 +66,12 @@ class Setting(eqx.Module):
 
     @property
     def staggered(self) -> bool:
-        """Whether the solver steps as NEURON does."""
+        """Whether the solver takes staggered steps as NEURON does."""
         return isinstance(self.solver, AbstractStaggered)
 
     @property
     def chooses(self) -> bool:
-        """Whether steps are chosen by their error."""
+        """Whether the solver chooses its steps by their error."""
         return self.controller is not None or isinstance(self.solver, AbstractRosenbrock)
 
 

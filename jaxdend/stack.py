@@ -97,7 +97,7 @@ def _stacked(*leaves: Any) -> Array:
 
 
 def _filled(x: Any, size: int, value: float) -> Any:
-    """`x` with `value` after it, of length `size`."""
+    """`x` followed by as many `value`s as make it of length `size`."""
     if isinstance(x, np.ndarray):
         return np.concatenate([x, np.full(size - len(x), value, x.dtype)])
     return jnp.concatenate([x, jnp.full(size - len(x), value, x.dtype)])

@@ -34,7 +34,7 @@ class Level:
 
     @property
     def m(self) -> int:
-        """Number of nodes eliminated."""
+        """The number of nodes that this level eliminates."""
         return len(self.parent)
 
 
@@ -57,7 +57,7 @@ class Plan:
 
 
 def check_parent(parent: np.ndarray) -> None:
-    """Raises ValueError unless `parent` describes one tree."""
+    """Raises `ValueError` unless `parent` describes exactly one tree."""
     n = len(parent)
     if n == 0:
         raise ValueError("A tree needs at least one node, but parent is empty.")

@@ -35,7 +35,7 @@ _ROW_BYTES = 32  # widest row for which the bodies of the sequential loops stay 
 
 
 def multiply(tree: Tree | TracedTree, diagonal: Array, edge: Array, x: Array) -> Array:
-    """A x for arrays `(N,)`."""
+    """The product A x of the matrix with a vector, for arrays `(N,)`."""
     return diagonal * x - _couple(tree, edge, x)
 
 
@@ -92,7 +92,7 @@ solved.defvjp(_solved_fwd, _solved_bwd)
 
 
 def factorise(plan: Elimination, diagonal: Array, edge: Array) -> Coefficients:
-    """Factorisation for `resolve`, which supplies all derivatives."""
+    """The factorisation that `resolve` takes, which supplies all derivatives."""
     fixed = lax.stop_gradient((diagonal, edge))
     if isinstance(plan, TracedLevels):
         return _levels.factorise(plan, *fixed)
@@ -222,7 +222,7 @@ _solve_rows = custom_vmap(_elimination.solve)
 
 @_solve_rows.def_vmap
 def _solve_rule(size: int, batched: list, plan: AnyPlan, *operands: Array) -> Any:
-    """As `_batched`, but one matrix with many right-hand sides is factorised once."""
+    """Does what `_batched` does, but factorises a matrix with many right-hand sides only once."""
     by_tree, by_diagonal, by_edge, by_b = (any(jax.tree.leaves(each)) for each in batched)
     if by_tree:
         out = _one_by_one(_solve_rows, batched, (plan, *operands))

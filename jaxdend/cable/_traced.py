@@ -97,7 +97,7 @@ class TracedTree(eqx.Module):
 
     @property
     def n(self) -> int:
-        """The number of nodes, padding included."""
+        """The number of nodes in the tree, padding included."""
         return self.parent.shape[-1]
 
     @property

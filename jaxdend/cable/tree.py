@@ -44,7 +44,7 @@ class Tree:
 
     @property
     def n(self) -> int:
-        """The number of nodes."""
+        """The number of nodes in the tree."""
         return len(self.parent)
 
     @property

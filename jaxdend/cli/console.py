@@ -46,7 +46,7 @@ def explain() -> Iterator[None]:
 
 
 def show(title: str, error: BaseException) -> None:
-    """One panel on stderr."""
+    """Show one panel on the standard error stream."""
     message = str(error) or type(error).__name__
     if len(message) > _LONGEST:
         message = message[:_LONGEST] + " …"

@@ -24,7 +24,7 @@ from jaxdend.traces import Traces
 
 @dataclasses.dataclass(frozen=True)
 class SimulationRun:
-    """A simulation and what it took."""
+    """A simulation and the time that it took."""
 
     experiment: Experiment
     traces: Traces

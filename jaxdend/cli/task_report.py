@@ -59,7 +59,7 @@ def _answer(task: Logic, response: float, pattern: int) -> str:
 
 
 def verdict(result: TaskResult) -> str:
-    """Solved or not, and how well."""
+    """Says whether the task was solved, and how well."""
     return (
         f"{'solved' if result.solved else 'not solved'}: {result.accuracy:.0%} right, "
         f"margin {result.margin:.3g} {result.margin_unit}".rstrip()

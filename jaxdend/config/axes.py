@@ -70,7 +70,7 @@ _AXIS = {
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """What one path of an axis leads to."""
+    """What one path of an axis leads to in the model."""
 
     kind: str  # "parameter", "number", "site", "delay" or "structure"
     unit: str = ""

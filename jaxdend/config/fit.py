@@ -141,7 +141,7 @@ class FitFile:
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """A fit, ready to run."""
+    """A fit that a file describes, built and ready to run."""
 
     file: FitFile
     experiment: Experiment

@@ -126,7 +126,7 @@ class ModelFile:
 
     @property
     def precision(self) -> str:
-        """`"float64"` or `"float32"`."""
+        """The precision that the file asks for, `"float64"` or `"float32"`."""
         return self.resolved["simulate"]["precision"]
 
     def build(self) -> "Experiment":
@@ -151,7 +151,7 @@ class ModelFile:
     def _input(
         self, name: str, i: int, item: Table, sites: ArrayLike, theta: Mapping[str, ArrayLike]
     ) -> AbstractInput:
-        """One input, with what `theta` has for it."""
+        """Builds one input of the file, with what `theta` has for it."""
         path = f"{name}.{i + 1}."
         arguments = {k: v for k, v in item.items() if k not in ("kind", "at", "preset")}
         with located(_item(Place(self.file), name, i)):
@@ -162,7 +162,7 @@ class ModelFile:
             return known[item["kind"]](site=sites, **arguments | given)
 
     def _base(self) -> Cell:
-        """The bare cell, without mechanisms."""
+        """Builds the bare cell, without any mechanism."""
         top, tree = Place(self.file), dict(self.resolved["morphology"])
         with located(top.within("[morphology]")):
             if "file" in tree:
@@ -181,7 +181,7 @@ class ModelFile:
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """What a model file describes, built."""
+    """What a model file describes, built and ready to run."""
 
     model: ModelFile
     base: Cell  # without mechanisms
@@ -260,18 +260,18 @@ class Experiment:
 
 @contextmanager
 def precision(name: str) -> Iterator[None]:
-    """`"float64"` or `"float32"` for everything inside."""
+    """A context in which JAX computes in `"float64"` or `"float32"`."""
     with jax.enable_x64(name == "float64"):
         yield
 
 
 def insert_name(item: Table) -> str:
-    """What parameter paths call an `[[insert]]`."""
+    """The name by which parameter paths call an `[[insert]]` table."""
     return item.get("name", item["channel"])
 
 
 def describe(where: Table) -> str:
-    """A short label for a place."""
+    """A short label for a place on the cell."""
     if "site" in where:
         return f"site {where['site']}"
     if "section" in where:

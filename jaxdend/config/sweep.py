@@ -144,7 +144,7 @@ class SweepFile:
 
     @property
     def precision(self) -> str:
-        """`"float64"` or `"float32"`."""
+        """The precision that the file asks for, `"float64"` or `"float32"`."""
         return self.model.precision
 
     def variant(self, labels: Mapping[str, Any]) -> ModelFile:

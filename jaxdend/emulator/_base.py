@@ -93,7 +93,7 @@ class AbstractNetwork(eqx.Module):
         """`(b, bins, k)` input to predictions `(b, bins)`, and what the next bins go on from."""
 
     def learn(self: _Net, x: Array) -> tuple[Prediction, _Net]:
-        """As `run` from the start, as in training; and the network with its new statistics."""
+        """Runs from the start as in training; also returns the network with its new statistics."""
         return self.run(x, self.start(x.shape[0]))[0], self
 
     def renewed(self: _Net, other: _Net) -> _Net:
@@ -119,12 +119,12 @@ class AbstractNetwork(eqx.Module):
 
     @property
     def dtype(self) -> Any:
-        """Of its numbers."""
+        """The floating type of the network's numbers."""
         return self.heads.weight.dtype
 
     @property
     def parameters(self) -> int:
-        """How many numbers are trained."""
+        """The number of trained numbers in the network."""
         return count_parameters(self)
 
 
@@ -166,7 +166,7 @@ def new_heads(
 
 
 def no_scaling(dendrites: int, dtype: DTypeLike, sites: int | None = None) -> Scaling:
-    """Of a network that has seen no data."""
+    """The scaling of outputs for a network that has seen no data."""
     s = dendrites if sites is None else sites
     return Scaling(
         jnp.asarray(-67.7, dtype), jnp.zeros(s, dtype), jnp.eye(s, dendrites, dtype=dtype),

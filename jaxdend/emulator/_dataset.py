@@ -30,7 +30,7 @@ class Stored:
 
     @property
     def ndim(self) -> int:
-        """How many axes there are."""
+        """The number of axes of the stored array."""
         return len(self.shape)
 
     def __len__(self) -> int:
@@ -56,7 +56,7 @@ class Stored:
         return np.asarray(self[:], dtype)
 
     def take(self, rows: np.ndarray) -> "Stored":
-        """Some of these rows."""
+        """Some of the rows, by number or as a mask, still in the store."""
         return Stored(self.source, self.rows[rows], self.first, self.k)
 
 
@@ -75,17 +75,17 @@ class Dataset:
 
     @property
     def n(self) -> int:
-        """How many simulations there are."""
+        """The number of simulations in the data."""
         return self.x.shape[0]
 
     @property
     def bins(self) -> int:
-        """Bins of 1 ms in a simulation."""
+        """The number of bins of 1 ms in every simulation."""
         return self.x.shape[1]
 
     @property
     def k(self) -> int:
-        """How many inputs there are."""
+        """The number of inputs, excitatory and inhibitory."""
         return self.x.shape[2]
 
     def take(self, indices: Sequence[int] | np.ndarray) -> "Dataset":
@@ -120,7 +120,7 @@ class Dataset:
         return tuple(self.take(np.sort(part)) for part in parts)
 
     def load(self) -> "Dataset":
-        """The same in memory, a byte for each bin and input."""
+        """The same data in memory, where an input takes a byte for every bin."""
         return replace(
             self,
             x=np.asarray(self.x[:]),
@@ -131,7 +131,7 @@ class Dataset:
 
     @property
     def rate(self) -> float:
-        """Spikes a second, Hz."""
+        """The mean rate of the neuron's spikes, in Hz."""
         return float(np.mean(self.spikes[:])) * 1000.0
 
 

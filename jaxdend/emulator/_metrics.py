@@ -34,7 +34,7 @@ class Metrics:
     bins: int  # of each that were looked at
 
     def row(self) -> dict[str, float]:
-        """The numbers alone, for a table."""
+        """The metrics that are single numbers, as a row of a table."""
         names = (
             "auc", "v_rmse", "v_explained", "v_rmse_realigned", "v_explained_realigned", "hits",
             "threshold", "ece", "base_rate", "simulations", "left_out",

@@ -39,7 +39,7 @@ UNITS = (1, 2, 4, 8)  # of the one layer that predicts a branch
 
 @dataclass(frozen=True)
 class Scale:
-    """How large an experiment is."""
+    """The size of an experiment: its data, its networks and its training."""
 
     simulations: int  # of every kind of receptors, to train, validate and test
     seconds: float  # of each simulation
@@ -112,7 +112,7 @@ ABOUT = {
 
 @dataclass(frozen=True)
 class Plan:
-    """One network of an experiment."""
+    """One network of an experiment, before it is built."""
 
     network: str  # "unit", "tcn" or "elm"
     receptors: str
@@ -122,7 +122,7 @@ class Plan:
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """The name of the network, which is also the name of its folder."""
         width = f"x{self.channels}" if self.channels else ""
         return f"{self.receptors}-{self.network}{self.size}{width}-seed{self.seed}"
 
@@ -143,7 +143,7 @@ class Plan:
         )  # fmt: skip
 
     def schedule(self, scale: Scale) -> Schedule:
-        """How it is trained, in thousands of steps."""
+        """The schedule of the network's training, in thousands of steps."""
         if self.network == "elm":
             return replace(ELM_PUBLISHED, rates=(1e-2,))
         quick = replace(QUICK, batch=scale.batch, crop=scale.crop)
@@ -264,16 +264,16 @@ class Experiment:
         return self._metrics(out)["data"]
 
     def folder(self, out: str | Path) -> Path:
-        """Of the networks and results."""
+        """The folder below `out` with the networks and the results of this experiment."""
         return Path(out) / self.name
 
     def store(self, out: str | Path, receptors: str, kind: str = "default") -> Path:
-        """Where simulations lie, whichever experiment made them."""
+        """The store of the simulations, whichever experiment made them."""
         size = self.scale.simulations if kind == self.scale.kinds[0] else self.scale.others
         return Path(out) / "data" / f"{self.setup}-{receptors}-{kind}-{size}.zarr"
 
     def emulator(self, out: str | Path, plan: Plan) -> Path:
-        """The file of a trained network, for `Emulator.load`."""
+        """The file of a trained network, which `Emulator.load` reads."""
         return self.folder(out) / "networks" / f"{plan.name}.npz"
 
     def parts(self, out: str | Path, receptors: str) -> tuple[Dataset, Dataset, Dataset]:
@@ -364,7 +364,7 @@ _RECORD = "emulate.json"
 
 
 def experiment(name: str, budget: str) -> Experiment:
-    """One of `EXPERIMENTS` in one of `BUDGETS`.
+    """The experiment of `EXPERIMENTS` called `name`, in one of `BUDGETS`.
 
     - `"integrate_and_fire"`: one unit (`UnitNet`).
     - `"depth"`: TCNs of 1 to 7 layers, for the reduced cell with each kind of receptors.

@@ -47,7 +47,7 @@ class TrainResult:
 
     @property
     def steps(self) -> int:
-        """How many steps were taken."""
+        """The number of steps that were taken."""
         return len(self.history["loss"])
 
     @classmethod

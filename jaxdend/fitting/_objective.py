@@ -47,7 +47,7 @@ class _LossTerm(eqx.Module):
 
 
 class _ScoreTerm(eqx.Module):
-    """Features, with their weight."""
+    """A term of the objective that compares features, with its weight."""
 
     weight: Float[Array, ""]
     term: FeatureTerm
@@ -181,7 +181,7 @@ class Objective(eqx.Module):
         self.groups = _grouped([(p, _prepared(p, terms, dt), _steps(p, dt)) for p in protocols], dt)
 
     def __hash__(self) -> int:
-        """By identity, so that `jax.jit(objective)` works."""
+        """Hashes the object by its identity, so that `jax.jit(objective)` works."""
         return id(self)
 
     def __call__(self, params: Params, *, rs: ArrayLike | None = None) -> Float[Array, ""]:

@@ -51,7 +51,7 @@ class FitResult:
 
     @property
     def steps(self) -> int:
-        """How many steps were taken."""
+        """The number of steps that were taken."""
         return self.losses.shape[0]
 
     @property
@@ -67,12 +67,12 @@ class FitResult:
 
     @property
     def best_start(self) -> int:
-        """The start with the least loss."""
+        """The number of the start that reached the least loss."""
         return int(self.best_losses.argmin())
 
     @property
     def loss(self) -> float:
-        """The least loss of all."""
+        """The least loss that any start reached."""
         return float(self.best_losses.min())
 
     @property

@@ -10,7 +10,7 @@ from jaxdend.cell import Cell
 
 @dataclass(frozen=True)
 class Piece:
-    """One section of NEURON."""
+    """One section of the script that NEURON runs."""
 
     name: str
     parent: str | None  # section that it starts at; `None` for the root

@@ -72,7 +72,7 @@ def gather(cell: Cell, unknown: str, v0: np.ndarray) -> Membrane:
 
 
 def _numbers(item: Inserted, name: str) -> np.ndarray:
-    """A parameter as `(k,)`."""
+    """A parameter as an array `(k,)`, one number for each compartment."""
     return np.broadcast_to(np.asarray(getattr(item.mechanism, name), float), len(item.at))
 
 

@@ -119,7 +119,7 @@ class AbstractMechanism(eqx.Module):
         return {name: inf for name, (inf, _) in self.gates(v, env).items()}
 
     def derivative(self, v: Array, x: States, env: Env) -> States:
-        """Time derivative of every state, 1/ms."""
+        """The time derivative of every state, `(k,)`, its unit per ms."""
         return {name: (inf - x[name]) / tau for name, (inf, tau) in self.gates(v, env).items()}
 
     def advance(self, v: Array, x: States, env: Env, h: Array) -> States:
@@ -246,12 +246,12 @@ class AbstractPool(AbstractMechanism):
         return {self.ion: (x["inside"], self.outside)}
 
     def initial(self, v: Array, env: Env) -> States:
-        """The concentration at t = 0."""
+        """The state of the pool, its concentration, at t = 0."""
         del env
         return {"inside": self.start(v)}
 
     def derivative(self, v: Array, x: States, env: Env) -> States:
-        """By `pool_derivative`, with the current of the ion."""
+        """The derivative that `pool_derivative` gives for the current of the pool's ion."""
         del v
         return {"inside": self.pool_derivative(x["inside"], env.current[self.ion])}
 

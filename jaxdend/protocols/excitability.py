@@ -117,7 +117,7 @@ def _spike_threshold(
 
 
 class Refractoriness(NamedTuple):
-    """How a spike suppresses the next."""
+    """How long a spike prevents or hinders the next one."""
 
     intervals: Array  # (i,) ms from pulse to pulse
     threshold: Threshold  # (i,) nA of the second pulse; inf while it cannot fire at all
@@ -198,7 +198,7 @@ def _refractory_period(
 
 
 class FICurve(NamedTuple):
-    """Firing against current."""
+    """How the firing rate depends on the injected current."""
 
     amplitudes: Array  # (a,) nA
     count: Array  # (a,) spikes during the step

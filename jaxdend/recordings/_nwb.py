@@ -213,7 +213,7 @@ def _recording(path: Path, rows: list[_Row]) -> Recording:
 
 
 def _times(series: Any, part: slice, where: str) -> np.ndarray:
-    """Seconds."""
+    """The times of the samples in seconds."""
     if series.timestamps is not None:
         ts = np.asarray(series.timestamps, float)[part]
     elif series.rate:

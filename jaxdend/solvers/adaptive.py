@@ -30,7 +30,7 @@ class TimeShift(diffrax.AbstractAdaptiveStepSizeController):
     norm: Callable = optimistix.rms_norm
 
     def wrap(self, direction: Any) -> "TimeShift":
-        """Time runs forwards only."""
+        """Returns the controller itself, since time runs only forwards."""
         del direction
         return self
 
@@ -78,7 +78,7 @@ class AtEdges(diffrax.AbstractAdaptiveStepSizeController):
 
     @property
     def rtol(self) -> Any:  # type: ignore[override]
-        """That of the controller; likewise `atol` and `norm`."""
+        """The relative tolerance of the controller inside; so are `atol` and `norm`."""
         return getattr(self.controller, "rtol", None)
 
     @property
@@ -90,7 +90,7 @@ class AtEdges(diffrax.AbstractAdaptiveStepSizeController):
         return getattr(self.controller, "norm", None)
 
     def wrap(self, direction: Any) -> "AtEdges":
-        """Time runs forwards only."""
+        """Wraps the inner controller; time runs only forwards."""
         return AtEdges(self.controller.wrap(direction), self.short)
 
     def init(
@@ -105,7 +105,7 @@ class AtEdges(diffrax.AbstractAdaptiveStepSizeController):
         self, t0: Array, t1: Array, y0: State, y1_candidate: State, args: Model, y_error: State,
         error_order: Any, controller_state: tuple,
     ) -> tuple[Array, Array, Array, Array, tuple, Any]:  # fmt: skip
-        """As the controller says, but no step beyond an edge, and none much shorter before it."""
+        """Does what the controller says, but ends no step beyond an edge or just before it."""
         inner, wished = controller_state
         fine, start, end, jumped, inner, result = self.controller.adapt_step_size(
             t0, t1, y0, y1_candidate, args, y_error, error_order, inner

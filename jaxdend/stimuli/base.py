@@ -52,7 +52,7 @@ class AbstractStimulus(AbstractInput):
         return -self.current(t0, t1)
 
     def spread(self, current: Array) -> Array:
-        """`current`, a scalar or `(k,)`, as `(k,)`."""
+        """A current, a scalar or `(k,)`, as one number for each site, `(k,)`."""
         return jnp.broadcast_to(current, self.site.shape)
 
 

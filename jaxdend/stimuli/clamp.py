@@ -119,7 +119,7 @@ class Ready(AbstractInput):
 
     @property
     def site(self) -> Array:  # type: ignore[override]
-        """The sites of the clamp."""
+        """The compartments that the clamp holds."""
         return self.clamp.site
 
     def outward(self, v: Array, x: Own, t0: Array, t1: Array) -> Array:

@@ -37,7 +37,7 @@ class Waveform(AbstractStimulus):
         check_knots(self, "times", "values")
 
     def current(self, t0: Array, t1: Array) -> Array:
-        """As its `prepare()`, which is made anew at each call."""
+        """The mean current that `prepare()` gives, which is made anew at each call."""
         return self.prepare().current(t0, t1)
 
     def edges(self) -> Array:
@@ -58,7 +58,7 @@ class Sampled(AbstractStimulus):
 
     @property
     def site(self) -> Array:  # type: ignore[override]
-        """The sites of the waveform."""
+        """The compartments that the waveform enters."""
         return self.wave.site
 
     def current(self, t0: Array, t1: Array) -> Array:
@@ -146,7 +146,7 @@ class Noise(AbstractStimulus):
         return Waveform(self.site, times, mean + std * x).prepare()
 
     def current(self, t0: Array, t1: Array) -> Array:
-        """As its `prepare()`, which is made anew at each call."""
+        """The mean current that `prepare()` gives, which is made anew at each call."""
         return self.prepare().current(t0, t1)
 
     def edges(self) -> Array:

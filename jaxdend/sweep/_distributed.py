@@ -74,7 +74,7 @@ class Processes:
 
 
 def current_processes() -> Processes:
-    """Those that `start_processes`, or `jax.distributed.initialize`, has brought together."""
+    """The processes that `start_processes` or `jax.distributed.initialize` has brought together."""
     if not jax.distributed.is_initialized() or jax.process_count() == 1:
         return Processes(0, 1)
     run = f"jaxdend/{next(_RUN)}"

@@ -35,7 +35,7 @@ class Field:
     attrs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def header(self) -> dict[str, Any]:
-        """What identifies the array, as JSON."""
+        """The description that identifies the array, as JSON has it."""
         return {"shape": list(self.shape), "dtype": self.dtype}
 
 
@@ -53,17 +53,17 @@ class Store:
 
     @property
     def n(self) -> int:
-        """How many points the sweep has."""
+        """The number of points in the sweep."""
         return self.header["points"]
 
     @property
     def lanes(self) -> int:
-        """Points in a unit."""
+        """The number of points in a unit of the store."""
         return self.header["lanes"]
 
     @property
     def units(self) -> int:
-        """How many units the points fill."""
+        """The number of units that the points fill."""
         return math.ceil(self.n / self.lanes)
 
     @classmethod
@@ -154,11 +154,11 @@ class Store:
             )
 
     def bounds(self, unit: int) -> tuple[int, int]:
-        """First point of a unit, and the one behind its last."""
+        """The first point of a unit, and the one behind its last."""
         return unit * self.lanes, min((unit + 1) * self.lanes, self.n)
 
     def done(self) -> np.ndarray:
-        """`(units,)` whether each unit is done."""
+        """Whether each unit is done, `(units,)` of bool."""
         out = np.zeros(self.units, bool)
         folder = self.path / "status" / "c"
         if folder.is_dir():
@@ -181,12 +181,12 @@ class Store:
             _sync(self._file("status", unit))
 
     def read(self, name: str, unit: int) -> np.ndarray:
-        """One array of a unit."""
+        """The rows of one array that belong to a unit."""
         start, stop = self.bounds(unit)
         return np.asarray(self.arrays[name][start:stop])
 
     def counts(self) -> dict[int, int]:
-        """Status code -> how many points have it."""
+        """The number of points for every status code."""
         out = dict.fromkeys(STATUS, 0)
         for unit in np.flatnonzero(self.done()):
             codes, counts = np.unique(self.read("status", int(unit)), return_counts=True)
@@ -273,7 +273,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def import_zarr() -> Any:
-    """The zarr package.
+    """Imports the zarr package, which is an optional extra.
 
     **Raises:** `ImportError` naming the extra.
     """

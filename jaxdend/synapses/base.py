@@ -119,7 +119,7 @@ class AbstractSynapse(AbstractInput):
         return x if self.explicit else self.decay(x, h)
 
     def edges(self) -> Array:
-        """The event times."""
+        """The times at which events arrive, where the conductance jumps."""
         return self.schedule()[0]
 
     def since(self, origin: Array) -> "AbstractSynapse":

@@ -72,7 +72,7 @@ class Placement(NamedTuple):
 
 @dataclass(frozen=True)
 class Training:
-    """How a task is trained."""
+    """The settings with which a task is trained."""
 
     configs: int = 64  # random configurations simulated first
     starts: int = 4  # the best of them, trained by gradient as one batch

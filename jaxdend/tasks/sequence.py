@@ -83,7 +83,7 @@ class SequenceBranch(AbstractNeuron):
         return ParameterSpace(parameters)
 
     def position(self, params: Params) -> Array:
-        """Where the inputs are, `(k,)`, 0 at the soma's end of the branch and 1 at its tip."""
+        """The place of every input on the branch, `(k,)`, from 0 at the soma to 1 at the tip."""
         given = params["position"]
         return given if self.free else (self.k - 1 - jnp.arange(self.k) + given) / self.k
 
@@ -223,7 +223,7 @@ class Preference(AbstractTask):
         return np.arange(len(self.labels)) == self.wanted
 
     def leads(self, responses: Array) -> Array:
-        """By which fraction each of the others is smaller than the wanted response, `(P - 1,)`."""
+        """The fraction of the wanted response by which each other is smaller, `(P - 1,)`."""
         best = responses[self.wanted]
         others = responses[np.flatnonzero(~self.goal)]
         return (best - others) / jnp.maximum(best, 1e-9)

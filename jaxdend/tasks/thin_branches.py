@@ -49,7 +49,7 @@ class Placements(NamedTuple):
 
 
 class Responses(NamedTuple):
-    """What the soma does."""
+    """The firing rate and the depolarisation of the soma."""
 
     rate: np.ndarray  # (P,) Hz, over the whole run
     depolarisation: np.ndarray  # (P,) mV above rest, mean from 100 ms on

@@ -16,7 +16,7 @@ from jaxdend.fitting.features._trace import Scalar, Trace, known_trace
 
 
 class Feature(NamedTuple):
-    """One entry of the table."""
+    """One feature of the table, with its unit and its function."""
 
     function: Callable[..., Array]  # (ts, v, ...) -> () or (s,)
     unit: str
