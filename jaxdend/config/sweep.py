@@ -52,8 +52,8 @@ from jaxdend.config.schema import (
 )
 from jaxdend.dynamics import Model, State
 from jaxdend.fitting import Parameter
-from jaxdend.simulate import BLOWN_UP
 from jaxdend.solvers.march import in_bytes
+from jaxdend.solvers.stepwise import LIMIT
 from jaxdend.sweep import FAILED, OK, Design, grid, random, read_table, sobol
 
 Point = Mapping[str, Array]
@@ -189,7 +189,7 @@ class SweepFile:
                 experiment.neuron(theta), experiment.drive(theta), record=record, throw=False
             )
             last = jnp.max(jnp.abs(traces.final.v))
-            good = (jnp.max(traces["extent"]) <= BLOWN_UP) & (last <= BLOWN_UP)
+            good = (jnp.max(traces["extent"]) <= LIMIT) & (last <= LIMIT)
             voltages = traces["sites"]
             out = {name: keep(traces.ts, voltages[:, r]) for name, r, keep in kept}
             return {**out, "status": jnp.where(good, OK, FAILED)}
