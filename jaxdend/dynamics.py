@@ -28,6 +28,7 @@ from jaxdend.events import table_of, traces_at
 from jaxdend.inputs import AbstractInput, Own
 from jaxdend.mechanisms.base import Env, concentrations_read
 from jaxdend.mechanisms.ions import IONS, nernst
+from jaxdend.units import CM_TO_NF, DENSITY_TO_NA
 
 Currents = dict[str, Array]  # ion -> (N,) mA/cm²
 
@@ -159,7 +160,7 @@ class Model(eqx.Module):
                 density = item.at.add_to(density, jnp.asarray(sum(currents.values())))
         if any(len(item.at) < len(v) for item in self.inserted):
             density = whole(density)
-        return density * self.area * 1e-2, ions
+        return density * self.area * DENSITY_TO_NA, ions
 
     def linearise(
         self, v: Array, mechanisms: list[dict[str, Array]], envs: tuple[Env, ...]
@@ -375,7 +376,7 @@ def build_model(cell: Cell, inputs: tuple, *, start: Array, h: Array) -> Model:
         tables=(None,) * len(inputs),
         edges=None,
         area=area,
-        capacitance=area * jnp.concatenate([cell.cm, padding]) * 1e-5,
+        capacitance=area * jnp.concatenate([cell.cm, padding]) * CM_TO_NF,
         edge=edge,
         axial=edge.at[cell.tree.above].add(edge),
         e=_potentials(cell, jnp.zeros_like(area)),
