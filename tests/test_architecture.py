@@ -4,6 +4,7 @@ import ast
 import graphlib
 import importlib
 import inspect
+import math
 import pkgutil
 import re
 from functools import cache
@@ -13,6 +14,7 @@ import pytest
 
 import jaxdend
 from helpers import ROOT
+from jaxdend import units
 
 PACKAGE = ROOT / "jaxdend"
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -208,6 +210,18 @@ def test_only_one_file_leans_on_what_may_change():
         aliases = {re.sub(r"^eqx\.", "equinox.", name) for name in names}
         wrong = [n for n in aliases if any(f"{n}.".startswith(f"{u}.") for u in UNSTABLE)]
         assert not wrong, f"{is_id(path)}: import {wrong} by jaxdend._jax"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=is_id)
+def test_physical_constants_stand_in_one_file(path):
+    """Channels may round them as their publications do, and say so in a comment or docstring."""
+    constants = (units.F, units.R, units.ZERO_CELSIUS, 2 * math.pi, 1.602176634e-19)
+    text = path.read_text(encoding="utf-8")
+    for node in ast.walk(parse(path)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, float):
+            near = [c for c in constants if math.isclose(node.value, c, rel_tol=1e-3)]
+            rounded = "channels" in path.parts and re.search(r"as .*published|rounds it", text)
+            assert not near or rounded or path.stem == "units", f"{path}:{node.lineno}: use `units`"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=is_id)

@@ -54,6 +54,7 @@ from jaxdend.rest import rest
 from jaxdend.simulate import Record, simulate
 from jaxdend.solvers import BackwardEuler, CrankNicolson
 from jaxdend.traces import Traces
+from jaxdend.units import ZERO_CELSIUS
 
 SECTIONS = ("morphology", "cell", "set", "insert", "stimulus", "synapse", "simulate")
 SOLVERS = {"CrankNicolson": CrankNicolson, "BackwardEuler": BackwardEuler}
@@ -67,7 +68,7 @@ CELL = {
     "d_lambda": Key(number(above=0.0)),
     "cm": Key(number("µF/cm²", above=0.0), default=1.0),
     "ra": Key(number("Ω·cm", above=0.0), default=100.0),
-    "celsius": Key(number("°C", above=-273.15), default=6.3),
+    "celsius": Key(number("°C", above=-ZERO_CELSIUS), default=6.3),
 }
 _SIMULATE = {
     "t1": Key(number("ms"), required=True),

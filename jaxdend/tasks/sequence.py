@@ -28,6 +28,7 @@ from jaxdend.tasks.base import (
     check_patterns,
 )
 from jaxdend.tasks.placement import along, nearest, path
+from jaxdend.units import DENSITY_TO_US
 
 BRANCO_INDEX = 0.13  # (IN - OUT) / (IN + OUT) of the passive cell of Branco et al. 2010 at 4 ms
 REST, ONSET, DT = -75.0, 5.0, 0.2  # mV; ms, the first input of a sequence; ms
@@ -65,7 +66,7 @@ class SequenceBranch(AbstractNeuron):
         cell = Cell(ball_and_stick(SOMA, BRANCH, DIAMETER), max_length=10.0, ra=150.0)
         soma = cell.region("soma")
         cell = cell.set(cm=np.where(soma, lump, 1.0), celsius=37.0)
-        total = 1e2 / (RESISTANCE * np.pi * SOMA**2)  # S/cm²
+        total = 1 / DENSITY_TO_US / (RESISTANCE * np.pi * SOMA**2)  # S/cm²
         cell = cell.insert(Leak(g=np.where(soma, total, 1e-4), e=REST))
         self.cell, self.k, self.free, self.delay = cell, k, free, float(delay)
         self.path = tuple(int(i) for i in path(cell, int(np.argmax(cell.distance)))[1:])
