@@ -6,9 +6,18 @@
 Branch points and compartments of area 0 have C = 0: their voltage follows from the others. The same
 `Model` serves the staggered steps, the Rosenbrock methods, `rest` and any solver of diffrax.
 
-A *compartment* has a number that users see, `0 … n - 1`; a *node* is a compartment or a branch
-point, `0 … N - 1`, compartments first. (Where nodes stand while a model runs, their *position*, is
-the affair of `order` alone.)
+Words, the same in all files:
+
+- A *compartment* is a piece of membrane; users see its number, `0 … n - 1`.
+- A *node* is whatever has a voltage of its own in the tree: the compartments, which come first, and
+  the branch points without membrane behind them, `0 … N - 1`.
+- A *position* is where a node stands in memory while a model runs. Only `order` tells positions
+  from nodes; below it, arrays `(N,)` may be in either numbering, and no equation depends on it.
+- A *place* is how a user names compartments: a region, a number, a mask. A *site* is the compartment
+  that one element of an input acts on, or that a recorder looks at; an input has `k` of them, and
+  several may be the same compartment. -1 is nowhere.
+- A *slot* is a state that several mechanisms feel, that is a concentration: `(i, name)`, the
+  mechanism that moves it and what it calls it. States that are no slot concern their owner alone.
 """
 
 from dataclasses import replace
