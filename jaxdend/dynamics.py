@@ -13,9 +13,9 @@ Words, the same in all files:
   the branch points without membrane behind them, `0 … N - 1`.
 - A *position* is where a node stands in memory while a model runs. Only `order` tells positions
   from nodes; below it, arrays `(N,)` may be in either numbering, and no equation depends on it.
-- A *place* is how a user names compartments: a region, a number, a mask. A *site* is the compartment
-  that one element of an input acts on, or that a recorder looks at; an input has `k` of them, and
-  several may be the same compartment. -1 is nowhere.
+- A *place* is how a user names compartments: a region, a number, a mask. A *site* is the
+  compartment that one element of an input acts on, or that a recorder looks at; an input has `k` of
+  them, and several may be the same compartment. -1 is nowhere.
 - A *slot* is a state that several mechanisms feel, that is a concentration: `(i, name)`, the
   mechanism that moves it and what it calls it. States that are no slot concern their owner alone.
 """
