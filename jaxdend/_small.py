@@ -19,7 +19,7 @@ _FLAT = {"floor", "ceil", "round", "sign", "stop_gradient"}
 
 
 def factorise(matrix: Matrix, size: int) -> Matrix:
-    """LU factors without pivoting, in place of `matrix`; the inverse of each pivot is kept."""
+    """Factorises `matrix` in place without pivoting; the inverse of each pivot is kept."""
     for p in range(size):
         matrix[p, p] = 1.0 / matrix[p, p]
         row = [j for j in range(p + 1, size) if (p, j) in matrix]

@@ -77,7 +77,7 @@ class Subset:
         return x
 
     def spread(self, values: Array, n: int) -> Array:
-        """`values` (scalar or `(k,)`) as `(n,)`; what stands elsewhere is never used."""
+        """Spreads `values` (scalar or `(k,)`) to `(n,)`; what stands elsewhere is never used."""
         return self.put(jnp.zeros(n, jnp.result_type(values)), values)
 
     def union(self, other: "Subset | Mask") -> "Subset":
@@ -145,7 +145,7 @@ class Mask(eqx.Module):
         return jnp.where(self.inside, values, x)
 
     def spread(self, values: Array, n: int) -> Array:
-        """`values` (scalar or `(n,)`) as `(n,)`: outside they have to be harmless, too."""
+        """Spreads `values` (scalar or `(n,)`) to `(n,)`; outside they have to be harmless, too."""
         return jnp.broadcast_to(values, (n,))
 
     def union(self, other: "Subset | Mask") -> "Mask":

@@ -51,7 +51,7 @@ def as_row(value: ArrayLike) -> Array:
 
 
 def as_sites(value: ArrayLike) -> Array:
-    """Compartment numbers `(k,)` from an int or ints.
+    """Turns an int or ints into an array of compartment numbers `(k,)`.
 
     **Raises:** `ValueError` for anything that is not whole numbers in a scalar or `(k,)`.
     """

@@ -208,12 +208,12 @@ class Cell(eqx.Module):
 
     @property
     def regions(self) -> tuple[str, ...]:
-        """Names that `region` and `where=` accept."""
+        """The names that `region` and `where=` accept."""
         return tuple(sorted(self.host["regions"]))
 
     @property
     def mechanisms(self) -> dict[str, Inserted]:
-        """Class name -> the mechanism as inserted, with the compartments it sits in."""
+        """The mechanisms as inserted, by class name, with the compartments they sit in."""
         return {type(item.mechanism).__name__: item for item in self.inserted}
 
     def region(self, name: str) -> np.ndarray:

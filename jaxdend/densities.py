@@ -51,7 +51,7 @@ def step(distance: ArrayLike, near: ArrayLike, far: ArrayLike, edge: ArrayLike) 
 def hot_zone(
     distance: ArrayLike, inside: ArrayLike, outside: ArrayLike, start: ArrayLike, stop: ArrayLike
 ) -> Array:
-    """`inside` strictly between `start` and `stop` µm, `outside` elsewhere."""
+    """A zone with `inside` strictly between `start` and `stop` µm, and `outside` elsewhere."""
     distance = jnp.asarray(distance, float)
     value = jnp.where((distance > start) & (distance < stop), inside, outside)
     return jnp.where(jnp.isnan(distance), jnp.nan, value)

@@ -49,7 +49,7 @@ class EventTable(eqx.Module):
         rounded: bool,
         width: int | None,
     ) -> Self:
-        """Sort the events of `group`: step n delivers those in (t_n - h/2, t_n + h/2].
+        """Sorts the events of `group`: step n delivers those in (t_n - h/2, t_n + h/2].
 
         `grid` holds the times `t_n` of the steps and that of the end, `(steps + 1,)` ms.
         `rounded`: as if at t_n, which is NEURON's rule; the gradient with respect to the time is
@@ -305,7 +305,7 @@ def delivery_step(times: Array, grid: Array, h: Array) -> Array:
 
 
 def first_moment(start: Array, h: Array) -> Array:
-    """Half a step before `start`, ms: events later than this belong to a run from there."""
+    """The time half a step before `start`, in ms: later events belong to a run from there."""
     return start - (h / 2 - 1e-6 * h)
 
 

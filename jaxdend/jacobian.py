@@ -42,7 +42,7 @@ class Unit(eqx.Module):
 
 
 class Local(eqx.Module):
-    """`c M - J`, factorised; `solve` takes and gives trees like those of `State`.
+    """The factors of `c M - J`; `solve` takes and gives trees like those of `State`.
 
     Where the voltage does not act on the state of an input, `State.inputs` holds None.
     """
@@ -122,7 +122,7 @@ def _filled(
 
 
 def spread(model: Model, slot: Slot, mechanisms: list[dict[str, Array]]) -> Array:
-    """One slot of `mechanisms` laid out over all nodes `(N,)`, 0 where the mechanism is not."""
+    """Lays out one slot of `mechanisms` over all nodes `(N,)`, 0 where the mechanism is not."""
     i, name = slot
     return model.inserted[i].at.put(jnp.zeros_like(model.area), mechanisms[i][name])
 

@@ -43,7 +43,7 @@ class Order(eqx.Module):
     rounded: bool = eqx.field(static=True)
 
     def do(self, state: State) -> State:
-        """`state`, given as the cell has it, in this order."""
+        """Puts `state`, given as the cell has it, into this order."""
         inputs = [
             item.gather(x, len(self.model.area))
             for x, item in zip(state.inputs, self.model.placed, strict=True)
@@ -52,7 +52,7 @@ class Order(eqx.Module):
         return State(out.v, out.mechanisms, inputs)
 
     def undo(self, t: Array, state: State) -> State:
-        """`state` at `t` ms, given in this order, as the cell has it."""
+        """Takes `state` at `t` ms, given in this order, back to that of the cell."""
         start = self.model.start
         inputs = [
             x if z is None else since_start(item.input, z, start, t, self.h, self.rounded)
@@ -151,7 +151,7 @@ class Layout:
         return _at(jnp.asarray(self.position), nodes)
 
     def arranged(self, state: State) -> State:
-        """`state`, given as the cell has it, in this layout."""
+        """Puts `state`, given as the cell has it, into this layout."""
         mechanisms = [
             {name: x[seat.source] for name, x in states.items()}
             for states, seat in zip(state.mechanisms, self.seats, strict=True)
@@ -159,7 +159,7 @@ class Layout:
         return State(state.v[self.order], mechanisms, state.inputs)
 
     def presented(self, state: State) -> State:
-        """`state`, given in this layout, as the cell has it."""
+        """Takes `state`, given in this layout, back to that of the cell."""
         mechanisms = [
             {name: x[seat.own] for name, x in states.items()}
             for states, seat in zip(state.mechanisms, self.seats, strict=True)
@@ -199,11 +199,11 @@ class TracedLayout(eqx.Module):
         return _at(self.position, nodes)
 
     def arranged(self, state: State) -> State:
-        """`state`, given as the cell has it, in this layout."""
+        """Puts `state`, given as the cell has it, into this layout."""
         return State(self._moved(state.v), self._moved(state.mechanisms), state.inputs)
 
     def presented(self, state: State) -> State:
-        """`state`, given in this layout, as the cell has it."""
+        """Takes `state`, given in this layout, back to that of the cell."""
         v, mechanisms = jax.tree.map(lambda x: x[self.position], (state.v, state.mechanisms))
         return State(v, mechanisms, state.inputs)
 

@@ -32,7 +32,7 @@ def label_regions(
 
 
 def region_mask(host: HostData, name: str) -> np.ndarray:
-    """`(n,)` bool of the compartments in region `name`.
+    """The compartments in region `name`, as an array of bool `(n,)`.
 
     **Raises:** `ValueError` listing the regions that this cell has.
     """

@@ -52,7 +52,7 @@ class Plan:
 
     @property
     def last(self) -> int:
-        """Position of the root within the tail: how many nodes the tail eliminates."""
+        """The position of the root within the tail, which is how many nodes the tail eliminates."""
         return len(self.tail) - 1
 
 

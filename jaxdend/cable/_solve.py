@@ -49,7 +49,7 @@ def _couple(tree: Tree | TracedTree, edge: Array, x: Array) -> Array:
 def solve(
     tree: Tree | TracedTree, plan: Elimination, diagonal: Array, edge: Array, b: Array
 ) -> tuple[Array, Coefficients]:
-    """Solution and factorisation; the derivative of the factorisation is defined as zero."""
+    """Solves and returns the factorisation too, whose derivative is defined as zero."""
     return _solve(plan, diagonal, edge, b)
 
 

@@ -58,7 +58,7 @@ class TracedTree(eqx.Module):
 
     @classmethod
     def of(cls, tree: Tree, nodes: int) -> "TracedTree":
-        """`tree` padded to `nodes` nodes.
+        """Lays out `tree` as arrays, padded to `nodes` nodes.
 
         **Raises:** `ValueError` for fewer `nodes` than the tree has.
         """

@@ -67,7 +67,7 @@ class LIF(AbstractChannel):
         return {"left": -(x["left"] > 0.0).astype(x["left"].dtype)}
 
     def advance(self, v: Array, x: States, env: Env, h: Array) -> States:
-        """`h` ms less to wait; less than half a step is nothing."""
+        """Takes `h` ms off the waiting time; less than half a step counts as nothing."""
         del v, env
         left = x["left"] - h
         return {"left": jnp.where(left > h / 2, left, 0.0)}

@@ -45,7 +45,7 @@ class Order:
 
 
 def measure_order(run: Experiment, rows: Rows, out: Path) -> Order:
-    """Cell and network under sequences of inputs; the best network of 4 units, if there is one."""
+    """Tests the cell and the best network of 4 units, if any, under sequences of inputs."""
     plan = shown(run, rows)
     twin = Emulator.load(run.emulator(out, plan))
     setup = SETUPS[run.setup](receptors=plan.receptors)

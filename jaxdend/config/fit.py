@@ -158,7 +158,7 @@ class Problem:
         return jnp.asarray(traces.v)
 
     def measured(self) -> tuple[np.ndarray, np.ndarray]:
-        """Sample times `(t,)` ms and the target `(t, r)` mV, read or simulated."""
+        """The sample times `(t,)` ms and the target `(t, r)` mV, read or simulated."""
         keys = self.file.resolved["target"]
         place = Place(self.file.file, "[target]")
         ts = self.experiment.times()
@@ -184,7 +184,7 @@ class Problem:
         resume: bool = False,
         save_every: int = 10,
     ) -> list[FitResult]:
-        """All stages, each from the best points of the one before; one result a stage.
+        """Runs all stages, each from the best points of the one before; returns one result a stage.
 
         **Arguments:** `callback(stage, step, losses (s,))`; `save_to`, a folder that gets the
         checkpoints of every stage, each `save_every` steps; `resume`, go on from there.

@@ -219,7 +219,7 @@ class Experiment:
         )
 
     def times(self) -> Float[np.ndarray, " t"]:
-        """Times of the samples that `simulate` saves, ms."""
+        """The times in ms of the samples that `simulate` saves."""
         keys = self.model.resolved["simulate"]
         spacing = keys["dt"] * keys["save_every"]
         count = round((keys["t1"] - keys["t0"]) / spacing)

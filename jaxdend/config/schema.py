@@ -61,7 +61,7 @@ def read_toml(file: Path) -> Table:
 
 
 def check_table(place: Place, table: Any, keys: Mapping[str, Key]) -> Table:
-    """`table` with every value checked and the defaults filled in.
+    """Checks every value of `table` and fills in the defaults.
 
     **Raises:** `ConfigError` for an unknown key (naming the nearest one), a missing key or a value
     of the wrong type or range.

@@ -197,7 +197,7 @@ class SweepFile:
         return f
 
     def attributes(self) -> dict[str, dict[str, Any]]:
-        """Name of every axis and output -> units, description and the like, for the store."""
+        """What the store says of every axis and output, by name: units, description and more."""
         out: dict[str, dict[str, Any]] = {}
         for item in self.resolved["axis"]:
             about: dict[str, Any] = {"long_name": ", ".join(item["path"])}
@@ -217,7 +217,7 @@ class SweepFile:
         return out
 
     def shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
-        """Name -> shape and type of the outputs of one point, of the first group."""
+        """The shape and type of the outputs of one point of the first group, by name."""
         f = self.make(self.design.groups[0][0])
         first = {k: jnp.asarray(x[0]) for k, x in self.design.points([0]).items()}
         return jax.eval_shape(f, first)

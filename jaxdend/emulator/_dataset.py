@@ -62,7 +62,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Input and answer of `n` simulations of `bins` ms each.
+    """The input and the answer of `n` simulations of `bins` ms each.
 
     The arrays are numpy's, or read from a store when they are indexed: `load` reads all of them.
     """
@@ -89,7 +89,7 @@ class Dataset:
         return self.x.shape[2]
 
     def take(self, indices: Sequence[int] | np.ndarray) -> "Dataset":
-        """Some of the simulations, by number or as a mask."""
+        """A part of the simulations, chosen by number or by a mask."""
         rows = np.asarray(indices)
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(int)
 
@@ -101,7 +101,7 @@ class Dataset:
         return replace(self, x=x, v=v, spikes=spikes, dendrites=dendrites)
 
     def split(self, fractions: Sequence[float], seed: int = 0) -> tuple["Dataset", ...]:
-        """Parts that have no simulation in common, drawn at random.
+        """Splits the simulations at random into parts that have none in common.
 
         **Arguments:** `fractions`, of each part, such as `(0.8, 0.1, 0.1)`; they may add up to
         less than 1.

@@ -152,7 +152,7 @@ class ELM(AbstractNetwork):
 
 @lru_cache
 def routing(k: int, excitatory: int, branches: int, synapses: int) -> np.ndarray:
-    """Which inputs the synapses of every branch take, `(branches, synapses)`.
+    """Chooses which inputs the synapses of every branch take, `(branches, synapses)`.
 
     Windows over the inputs in the order excitatory, inhibitory, excitatory …, evenly spread.
     """

@@ -90,7 +90,7 @@ class Emulator:
         return jax.tree.map(lambda y: y.reshape(*x.shape[:-2], *y.shape[1:]), found)
 
     def spikes(self, x: ArrayLike, batch: int = BATCH) -> np.ndarray:
-        """Which bins have a spike, bool `(..., bins)`: those more probable than the threshold."""
+        """Says which bins have a spike, `(..., bins)`: those more probable than the threshold."""
         return np.asarray(self(x, batch).probability) > self.threshold
 
     def start(self, batch: int = 1) -> PyTree:

@@ -41,7 +41,7 @@ def measured(net: AbstractNetwork, data: Dataset) -> dict[str, float]:
 
 
 def first_layer(twin: Emulator) -> dict[str, float]:
-    """Numbers of the first layer: exponentials of one unit, tuft mass or direction of a TCN."""
+    """Measures a first layer: exponentials of one unit, tuft mass or direction of a TCN."""
     net, meta = twin.net, twin.meta
     if isinstance(net, UnitNet):
         exc, inh = unit_exponentials(net, int(meta["exc"]))

@@ -346,7 +346,7 @@ SETUPS: dict[str, Callable[..., AbstractSetup]] = {
 
 
 def passive_dendrites(cell: Cell) -> Cell:
-    """`cell` without any channel in its dendrites but the leak."""
+    """Copies `cell` without any channel in its dendrites but the leak."""
     spiking = cell.region("soma") | cell.region("axon")
     bare = cell._replace(inserted=())
     for item in cell.inserted:

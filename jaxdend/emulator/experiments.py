@@ -277,7 +277,7 @@ class Experiment:
         return self.folder(out) / "networks" / f"{plan.name}.npz"
 
     def parts(self, out: str | Path, receptors: str) -> tuple[Dataset, Dataset, Dataset]:
-        """Simulations to train with, to validate with and to test with.
+        """The simulations to train with, to validate with and to test with.
 
         **Raises:** `ValueError` where they are missing.
         """
@@ -285,7 +285,7 @@ class Experiment:
         return learn, valid, test
 
     def tests(self, out: str | Path, receptors: str) -> dict[str, Dataset]:
-        """Simulations to test with, in memory, by the kind of their input."""
+        """The simulations to test with, in memory, by the kind of their input."""
         inside = {self.scale.kinds[0]: self.parts(out, receptors)[2].load()}
         return inside | {k: self._open(out, receptors, k).load() for k in self.scale.kinds[1:]}
 

@@ -81,7 +81,7 @@ class Norm(eqx.Module):
         return cls(one, zero, zero, one, jnp.zeros((), dtype))
 
     def affine(self) -> tuple[Array, Array]:
-        """Factor and offset of every channel, by the running statistics."""
+        """The factor and the offset of every channel, by the running statistics."""
         factor = self.scale / jnp.sqrt(self.var + _EPSILON)
         return factor, self.shift - factor * self.mean
 

@@ -87,7 +87,7 @@ class FitResult:
 
     @property
     def start_params(self) -> dict[str, np.ndarray]:
-        """Where every start began, name -> `(s, *shape)`."""
+        """The parameters where every start began, by name, `(s, *shape)`."""
         return self._values(self.vectors[0])
 
     @property
@@ -109,7 +109,7 @@ class FitResult:
         return np.all(self.errors(true) <= tolerance, axis=1)
 
     def table(self, true: Mapping[str, ArrayLike] | None = None) -> list[dict[str, Any]]:
-        """One row for each of the p components, of the best start.
+        """A table with a row for each of the p components, of the best start.
 
         **Returns:** dicts with `parameter`, `unit`, `low`, `high`, `start`, `fitted`, and with
         known `true` parameters also `true`, `error` (relative) and `within_5_percent` (how many

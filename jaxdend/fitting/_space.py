@@ -18,7 +18,7 @@ _EDGE = 1e-6  # a value nearer to a bound than this fraction of its range is mov
 
 @dataclass(frozen=True)
 class Parameter:
-    """One bounded quantity of a fit.
+    """A quantity of a fit, with its bounds, unit and shape.
 
     **Arguments:** `low < high`, both finite, in the parameter's own unit; `scale`, `"log"` (needs
     `low > 0`) or `"linear"`: in which measure the range is walked and sampled; `unit`, a label

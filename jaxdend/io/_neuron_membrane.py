@@ -14,7 +14,7 @@ from jaxdend.mechanisms.base import AbstractPool
 
 @dataclass
 class Membrane:
-    """Arrays are `(n,)`, NaN where nothing is set."""
+    """What NEURON's membrane needs; arrays are `(n,)`, NaN where nothing is set."""
 
     n: int
     files: dict[str, str] = field(default_factory=dict)  # suffix -> source, "" if built in

@@ -86,7 +86,7 @@ def load_cell(path: str | os.PathLike[str], *, channels: Iterable[type] = ()) ->
 
 
 def refuse_stack(cell: Cell, what: str) -> None:
-    """Raise `ValueError` for what is no single cell with known numbers."""
+    """Raises `ValueError` for a stack of cells, or a cell with unknown numbers."""
     stacked = isinstance(cell.membrane, Mask) or isinstance(cell.tree, TracedTree)
     if stacked or cell.area.ndim > 1:
         raise ValueError(f"{what} takes one cell, this is a stack: give its cells one by one")

@@ -83,7 +83,7 @@ class AbstractMechanism(eqx.Module):
         return current if isinstance(current, dict) else {self.ion: current}
 
     def concentrations(self, x: States) -> dict[str, tuple[Array, Array]]:
-        """Ion -> the concentrations inside and outside, `()` or `(k,)` mM, at the state `x`."""
+        """The concentrations inside and outside by ion, `()` or `(k,)` mM, at the state `x`."""
         del x
         return {}
 
@@ -206,7 +206,7 @@ def overrides(mechanism: AbstractMechanism, method: str) -> bool:
 
 
 def crossed(above: Array, width: Array, surrogate: bool) -> Array:
-    """1 where `above`, mV past a threshold, is positive, else 0.
+    """Gives 1 where `above`, mV past a threshold, is positive, else 0.
 
     A jump has no gradient. With `surrogate` the value is the same and the gradient is taken to be
     `1 / (width (1 + |above| / width)²)`, `width` in mV (Zenke & Ganguli 2018, Neural Comput

@@ -98,7 +98,7 @@ class Morphology:
         return self.points[self.offsets[i] : self.offsets[i + 1]]
 
     def segments(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """For plots: `(q, 2, 3)` ends of straight pieces µm, `(q,)` diameter µm, `(q,)` section."""
+        """All straight pieces: ends `(q, 2, 3)` µm, diameters `(q,)` µm, sections `(q,)`."""
         a, b, owner = self.pieces()
         return np.stack([a[:, :3], b[:, :3]], axis=1), (a[:, 3] + b[:, 3]) / 2, owner
 

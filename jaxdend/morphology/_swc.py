@@ -45,7 +45,7 @@ class _Table:
 
 
 def read_samples(path: Path) -> Samples:
-    """Parse and check an SWC file.
+    """Parse an SWC file and check it line by line.
 
     **Raises:** `MorphologyError` with file, line, what was expected and what to do: wrong number of
     columns, a field that is not a number, radius <= 0, duplicate ids, missing parents, no root, two

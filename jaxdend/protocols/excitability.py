@@ -16,7 +16,7 @@ from jaxdend.traces import spike_times
 
 
 class Threshold(NamedTuple):
-    """Where an all-or-none response begins; batches stand in front."""
+    """The stimulus at which an all-or-none response begins; batches stand in front."""
 
     value: Array  # () least stimulus that answers; inf if none within the range does
     failing: Array  # () largest stimulus tried that does not answer

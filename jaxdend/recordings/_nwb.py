@@ -42,7 +42,7 @@ def read_nwb(path: Path) -> list[Recording]:
 
 
 def write_nwb(recordings: Sequence[Recording], path: Path) -> None:
-    """Each recording as a simultaneous recording of the intracellular tables.
+    """Write each recording as a simultaneous recording of the intracellular tables.
 
     Samples are stored in mV and nA with the conversion to volts and amperes that NWB asks for.
     """

@@ -317,7 +317,7 @@ def sobol(
 
 
 def table(columns: Mapping[str, Any], *, units: Mapping[str, str] | None = None) -> Design:
-    """Points that are listed one by one.
+    """A design of points that are listed one by one.
 
     **Arguments:** `columns`, name -> `(n,)` numbers; `units`, name -> unit.
 

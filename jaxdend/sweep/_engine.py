@@ -158,7 +158,7 @@ def _together(
 
 
 def log_file(out: Path) -> Path:
-    """Where a sweep says what it did when."""
+    """The file in which a sweep says what it did when."""
     return out.with_name(out.name + ".log")
 
 

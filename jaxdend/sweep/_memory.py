@@ -30,7 +30,7 @@ class Size:
 
 
 def free_memory(device: Any, sharing: int = 1) -> int:
-    """Bytes that are free for one device; `sharing`, processes on this machine."""
+    """The bytes that are free for one device; `sharing` counts processes on this machine."""
     stats = device.memory_stats() if device.platform != "cpu" else None
     if stats and "bytes_limit" in stats:
         return stats["bytes_limit"] - stats.get("bytes_in_use", 0)

@@ -30,11 +30,11 @@ class Points(Protocol):
 
     @property
     def groups(self) -> list[tuple[Labels, int, int]]:
-        """Labels, first point and the one behind the last, of all points that share a program."""
+        """The labels, the first point and the one behind the last of all that share a program."""
         ...
 
     def points(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        """Name -> value at each of these points, in any order."""
+        """The values at each of these points by name, in any order."""
         ...
 
     def header(self) -> dict[str, Any]:

@@ -28,7 +28,7 @@ _KEY = "jaxdend"  # the attribute that holds the header
 
 @dataclasses.dataclass(frozen=True)
 class Field:
-    """One array of a store, without its point axis."""
+    """An array of a store, described without its point axis."""
 
     shape: tuple[int, ...]
     dtype: str  # numpy's name of it

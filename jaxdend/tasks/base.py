@@ -62,7 +62,7 @@ class Score(NamedTuple):
 
 
 class Placement(NamedTuple):
-    """Where the synapses of a neuron sit, for figures and tables."""
+    """The sites of a neuron's synapses, for figures and tables."""
 
     cell: Cell
     sites: np.ndarray  # (k,) int
@@ -101,12 +101,12 @@ class AbstractNeuron(eqx.Module):
         del params, pattern
 
     def placement(self, params: Params) -> Placement | None:
-        """Where the synapses sit, for figures; or `None`."""
+        """The sites of the synapses, for figures; `None` where there are none to show."""
         del params
 
 
 class AbstractTask(eqx.Module):
-    """Patterns, the neuron that answers them, and a goal."""
+    """A task: patterns, the neuron that answers them, and a goal."""
 
     name: eqx.AbstractVar[str]
     neuron: eqx.AbstractVar[AbstractNeuron]

@@ -92,7 +92,7 @@ def branch_sites(cell: Cell) -> np.ndarray:
 
 
 def place(cell: Cell, branch: np.ndarray, seed: int = 0) -> Placements:
-    """Synapses spread evenly along their branches.
+    """Spreads synapses evenly along their branches.
 
     **Arguments:** `branch (P, M)` int, the branch of every synapse, -1 where there is none.
     """

@@ -221,7 +221,7 @@ def feature_loss(
 
 
 def rounded(z: Array) -> Array:
-    """`|z|` in the large, `z²/2` in the small."""
+    """A distance that is about `|z|` in the large and `z²/2` in the small."""
     return jnp.sqrt(1 + z**2) - 1
 
 
