@@ -140,7 +140,8 @@ def _rests_at(v: float, cell: Cell) -> Cell:
 
     def current(t: Array, state: State, model: Model) -> Array:
         del t
-        return model.membrane_current(state.v, state, model.environments(state), ())[0][: cell.n]
+        envs = model.environments(state.mechanisms)
+        return model.membrane_current(state.v, state.mechanisms, envs)[0][: cell.n]
 
     nanoamperes = simulate(cell, t1=0.025, record=current, v0=v)["values"][0]  # none by the leak
     density = nanoamperes / (DENSITY_TO_NA * cell.area)
