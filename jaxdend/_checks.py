@@ -1,5 +1,7 @@
 """What `simulate` refuses before it starts, and why."""
 
+from typing import Any
+
 import diffrax
 import jax
 import jax.numpy as jnp
@@ -9,14 +11,9 @@ from jaxdend._subset import is_concrete
 from jaxdend.cell import Cell
 from jaxdend.inputs import AbstractInput
 from jaxdend.mechanisms.base import overrides
+from jaxdend.places import Places
 from jaxdend.solvers import AbstractRosenbrock, AbstractStaggered
 from jaxdend.synapses import Binned
-
-
-def outside(sites: np.ndarray, n: int) -> int:
-    """The first of `sites` that is no compartment of the cell."""
-    flat = np.atleast_1d(sites)
-    return int(flat[(flat < 0) | (flat >= n)][0])
 
 
 def count_steps(t0: float, t1: float, dt: float, save_every: int) -> int:
@@ -46,8 +43,11 @@ def count_steps(t0: float, t1: float, dt: float, save_every: int) -> int:
     return steps
 
 
-def check(cell: Cell, inputs: tuple, solver: diffrax.AbstractSolver) -> None:
-    """Refuse what `cell` cannot be simulated with; raises what the functions below say."""
+def check(cell: Cell, inputs: tuple, solver: diffrax.AbstractSolver) -> tuple:
+    """The inputs at numbers of compartments; refuses what `cell` cannot be simulated with.
+
+    Raises what the functions below say.
+    """
     if not isinstance(cell, Cell):
         raise TypeError(
             f"simulate: expected a Cell first; got {type(cell).__name__}. A Morphology becomes one "
@@ -55,12 +55,13 @@ def check(cell: Cell, inputs: tuple, solver: diffrax.AbstractSolver) -> None:
         )
     if not isinstance(solver, diffrax.AbstractSolver):
         raise TypeError(
-            f"simulate: solver= takes a solver such as jd.BackwardEuler(), with parentheses, or one "
-            f"of diffrax; got {solver!r}."
+            "simulate: solver= takes a solver such as jd.BackwardEuler(), with parentheses, or "
+            f"one of diffrax; got {solver!r}."
         )
-    check_inputs(inputs, cell.n)
+    inputs = placed_inputs(cell, inputs)
     check_solver(cell, inputs, solver)
     check_numbers(cell, inputs)
+    return inputs
 
 
 def check_solver(cell: Cell, inputs: tuple, solver: diffrax.AbstractSolver) -> None:
@@ -86,23 +87,28 @@ def check_solver(cell: Cell, inputs: tuple, solver: diffrax.AbstractSolver) -> N
             )
 
 
-def check_inputs(inputs: tuple, n: int) -> None:
-    """Refuse what is not an input, and sites outside the cell."""
+def placed_inputs(cell: Cell, inputs: tuple) -> tuple:
+    """`inputs` with their sites as numbers; refuses what is no input and sites outside."""
     for i, item in enumerate(inputs):
         if not isinstance(item, AbstractInput):
             raise TypeError(
                 f"simulate: inputs[{i}] must be a stimulus, clamp or synapse group, an "
                 f"AbstractInput; got {item!r}."
             )
-        if is_concrete(item.site):
-            site = np.asarray(item.site)
-            if np.any((site < -1) | (site >= n)):
-                bad = int(site[(site < -1) | (site >= n)][0])
-                raise ValueError(
-                    f"simulate: {type(item).__name__} (inputs[{i}]) has site {bad}, outside "
-                    f"0..{n - 1} of this cell (-1 stands for nowhere); find sites with "
-                    "cell.locate(...)."
-                )
+    return tuple(_placed(cell, i, item) for i, item in enumerate(inputs))
+
+
+def _placed(cell: Cell, i: int, item: AbstractInput) -> AbstractInput:
+    def number(leaf: Any) -> Any:
+        return jnp.asarray(cell.sites(leaf, padding=True)) if isinstance(leaf, Places) else leaf
+
+    try:
+        if is_concrete(item.site) and not isinstance(item.site, Places):
+            cell.sites(np.asarray(item.site), padding=True)
+        return jax.tree.map(number, item, is_leaf=lambda leaf: isinstance(leaf, Places))
+    except ValueError as error:
+        name = type(item).__name__
+        raise ValueError(f"simulate: {name} (inputs[{i}]): {error}") from None
 
 
 def check_bins(train: Binned, name: str, begin: float, dt: float) -> None:

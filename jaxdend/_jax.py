@@ -23,10 +23,9 @@ def gone(error: Exception) -> ImportError:
 
 
 try:
-    # A bounded loop with reverse mode derivatives, for the events inside an adaptive step
-    # (`jaxdend.solvers.rosenbrock`), and the largest number before another, for steps that end just
-    # before an edge (`jaxdend.solvers.adaptive`). Without them there are no adaptive solvers.
-    from equinox.internal import prevbefore as prevbefore, while_loop as while_loop
+    # The largest number before another, for steps that end just before an edge
+    # (`jaxdend.solvers.adaptive`). Without it there are no explicit adaptive solvers.
+    from equinox.internal import prevbefore as prevbefore
 
     # What a traced value is, to look at numbers only where they are known: `is_concrete`. Without
     # it nothing could be checked outside `jit`.

@@ -1,5 +1,6 @@
 """A set of compartments, static or as data: which rows of an `(n,)` array a mechanism works on."""
 
+import dataclasses
 import hashlib
 from typing import Any, TypeVar
 
@@ -25,7 +26,7 @@ class Subset:
     __slots__ = ("_hash", "index", "runs")
 
     def __init__(self, index: np.ndarray):
-        self.index = np.ascontiguousarray(index, dtype=np.int32)
+        self.index = np.array(index, dtype=np.int32)
         self.index.setflags(write=False)
         breaks = np.flatnonzero(np.diff(self.index) != 1) + 1
         runs = np.split(self.index, breaks)
@@ -159,12 +160,16 @@ class Mask(eqx.Module):
 
 
 class HostData:
-    """Host data that rides along in a pytree, compared and hashed by content."""
+    """Host data that rides along in a pytree, compared and hashed by content.
+
+    Arrays, also those in a dict or in a morphology, are kept as copies that nobody can write to:
+    the hash holds.
+    """
 
     __slots__ = ("_digest", "data")
 
     def __init__(self, **data: Any):
-        self.data = data
+        self.data = data = {name: read_only(value) for name, value in data.items()}
         h = hashlib.sha1()
         for name in sorted(data):
             value = data[name]
@@ -194,6 +199,25 @@ class HostData:
 
     def __repr__(self) -> str:
         return f"HostData({', '.join(self.data)})"
+
+
+def read_only(value: Any) -> Any:
+    """`value` with copies of its arrays that nobody can write to.
+
+    Also of those inside a dict or a dataclass, such as a `Morphology`.
+    """
+    if isinstance(value, dict):
+        return {key: read_only(inner) for key, inner in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = dataclasses.fields(value)
+        return dataclasses.replace(
+            value, **{f.name: read_only(getattr(value, f.name)) for f in fields}
+        )
+    if not isinstance(value, np.ndarray) or (value.base is None and not value.flags.writeable):
+        return value
+    out = value.copy()
+    out.setflags(write=False)
+    return out
 
 
 def is_concrete(*values: object) -> bool:

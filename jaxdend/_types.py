@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from jaxdend._subset import is_concrete
+from jaxdend.places import Place, Places, numbers, split
 
 Shape = tuple[int, ...]
 
@@ -38,6 +39,8 @@ def as_leaf(value: ArrayLike) -> Array:
     try:
         if not is_concrete(value):
             return jnp.asarray(value, dtype=jnp.result_type(float))
+        if np.asarray(value).dtype.kind in "SUOc":  # numpy would read a number in a text
+            return value  # type: ignore[return-value]
         with jax.ensure_compile_time_eval():  # known numbers stay known inside `jit`
             return jnp.asarray(value, dtype=jnp.result_type(float))
     except (TypeError, ValueError):
@@ -50,23 +53,33 @@ def as_row(value: ArrayLike) -> Array:
     return leaf[None] if isinstance(leaf, jax.Array) and leaf.ndim == 0 else leaf
 
 
-def as_sites(value: ArrayLike) -> Array:
-    """Turns an int or ints into an array of compartment numbers `(k,)`.
+def as_sites(value: Place | Places) -> Any:  # an Array, or Places, which a cell makes one
+    """Compartment numbers `(k,)` from an int or ints, or `Places` that a cell has yet to tell.
 
-    **Raises:** `ValueError` for anything that is not whole numbers in a scalar or `(k,)`.
+    Names of regions, groups and sections, a boolean array `(n,)`, and lists of names, numbers and
+    boolean arrays become `Places`. A site of -1 means that no input sits there.
+
+    **Raises:** `ValueError` for anything else, and for known numbers below -1.
     """
-    expected = "site: expected a compartment number or (k,) of them, as cell.locate(...) gives"
-    try:
-        sites = value if isinstance(value, jax.Array) else np.asarray(value)
-    except ValueError:
-        raise ValueError(f"{expected}; got {value!r}.") from None
-    if not jnp.issubdtype(sites.dtype, jnp.integer):
-        raise ValueError(f"{expected}; got {value!r} of dtype {sites.dtype}.")
-    if sites.ndim > 1:
-        raise ValueError(f"{expected}; got shape {sites.shape}. For batches use jax.vmap.")
-    if is_concrete(sites) and np.any(np.asarray(sites) < 0):
-        raise ValueError(f"{expected}, which count from 0; got {value!r}.")
-    return jnp.atleast_1d(jnp.asarray(sites, dtype=jnp.result_type(int)))
+    parts = split(value)
+    if parts is not None:
+        return value if isinstance(value, Places) else Places(parts)
+    if is_concrete(value):
+        known = numbers(value, "site")
+        if np.any(known < -1):
+            raise ValueError(
+                "site: compartment numbers, as cell.locate(...) gives them, count from 0; got "
+                f"{int(known.min())}. Only -1 is allowed, which means that no input sits there."
+            )
+        with jax.ensure_compile_time_eval():  # known numbers stay known inside `jit`
+            return jnp.asarray(known, dtype=jnp.result_type(int))
+    sites = jnp.asarray(value)
+    if not jnp.issubdtype(sites.dtype, jnp.integer) or sites.ndim > 1:
+        raise ValueError(
+            f"site: expected a compartment number or (k,) of them; got {sites.dtype} of shape "
+            f"{sites.shape}. For batches use jax.vmap."
+        )
+    return jnp.atleast_1d(sites.astype(jnp.result_type(int)))
 
 
 def check_fields(owner: Any, **rules: str) -> None:
@@ -76,7 +89,7 @@ def check_fields(owner: Any, **rules: str) -> None:
     `"positive"`, `"count"`.
     **Raises:** `ValueError` that names class, field, what was expected and what came.
     """
-    k = owner.site.shape[0]
+    k = owner.site.shape[0]  # known for `Places`, too
     for field, rule in rules.items():
         check_field(owner, field, rule, [(), (k,)])
 
@@ -88,7 +101,7 @@ def check_field(owner: Any, field: str, rule: str, shapes: list[Shape]) -> None:
 
 def check_array(name: str, value: Any, rule: str, shapes: list[Shape]) -> None:
     """Refuse `value`, called `name`, unless its shape is one of `shapes` and it obeys `rule`."""
-    if not isinstance(value, jax.Array):
+    if not isinstance(value, jax.Array) or jnp.iscomplexobj(value):
         raise ValueError(f"{name}: expected a number or an array of numbers; got {value!r}.")
     if value.shape not in shapes:
         known = " or ".join(str(s) for s in dict.fromkeys(shapes))

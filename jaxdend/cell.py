@@ -5,24 +5,36 @@ content, so that a new number never recompiles and two equal cells share one pro
 """
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Never
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from jaxdend import places
 from jaxdend._subset import HostData, Mask, Subset, is_concrete
 from jaxdend.cable import TracedTree, Tree
 from jaxdend.cable.compartments import Compartments, counts_by_rule, discretise
 from jaxdend.cable.graph import compartments_from_graph
+from jaxdend.described import AbstractDescribed
+from jaxdend.inserted import (
+    Chosen,
+    Inserted as Inserted,
+    added,
+    changed,
+    number_array,
+    positive,
+    removed,
+)
 from jaxdend.mechanisms.base import AbstractMechanism
 from jaxdend.morphology import Morphology
-from jaxdend.regions import label_regions, locate, region_mask
+from jaxdend.places import Place
+from jaxdend.regions import label_regions, with_group
+from jaxdend.units import ZERO_CELSIUS
 
-Where = str | ArrayLike | None
+Where = Place | None
 
 STACKED = (
     "this is a stack of {} cells, for which every array has a leading axis. Map over it: "
@@ -30,23 +42,21 @@ STACKED = (
 )
 
 
-class Inserted(eqx.Module):
-    """A mechanism and the compartments it sits in; its parameters are scalars or `(k,)`."""
-
-    mechanism: AbstractMechanism
-    at: Subset | Mask  # k compartments; static as a `Subset`
-
-
-class Cell(eqx.Module):
+class Cell(AbstractDescribed):
     """A neuron cut into `n` isopotential compartments joined by axial resistances.
 
     **Arguments:** `morph`, a `Morphology`; one of `max_length` (µm; the smallest odd number of
     compartments per section not longer than this), `d_lambda` (fraction of the length constant at
-    100 Hz, NEURON's rule) or `ncomp` (a callable, section length µm -> number of compartments);
-    `cm` µF/cm², `ra` Ω·cm, `celsius` °C. `end_nodes=True` adds every section's distal end as a
-    compartment of area 0, so that a synapse can sit at x = 1 exactly as in NEURON.
+    100 Hz, NEURON's rule) or `ncomp` (compartments per section: a number, one for each section, or
+    a callable, section length µm -> number); `cm` µF/cm², `ra` Ω·cm, `celsius` °C. `end_nodes=True`
+    adds every section's distal end as a compartment of area 0, so that a synapse can sit at x = 1
+    exactly as in NEURON.
 
-    Instances are immutable: `insert` and `set` return new cells.
+    Instances are immutable: `insert`, `set`, `remove` and `group` return new cells. The arrays that
+    describe compartments (`distance`, `kind`, ...) are read-only.
+
+    A *place* on a cell is the name of a region, group or section, a compartment number, a boolean
+    array `(n,)`, or a list of these.
     """
 
     area: Float[Array, " n"]  # (n,) µm², 0 at algebraic compartments
@@ -67,13 +77,19 @@ class Cell(eqx.Module):
         *,
         max_length: float | None = None,
         d_lambda: float | None = None,
-        ncomp: Callable[[float], int] | None = None,
+        ncomp: ArrayLike | Callable[[float], int] | None = None,
         cm: ArrayLike = 1.0,
         ra: ArrayLike = 100.0,
         celsius: ArrayLike = 6.3,
         end_nodes: bool = False,
         section_names: tuple[str, ...] = (),
+        **unknown: Never,
     ):
+        if unknown:
+            raise TypeError(
+                f"Cell takes max_length=, d_lambda= or ncomp=, and cm=, ra=, celsius=, end_nodes=; "
+                f"got {', '.join(unknown)}=."
+            )
         labels: dict[str, np.ndarray] = {}
         comps = morph
         if isinstance(morph, Morphology):
@@ -87,13 +103,14 @@ class Cell(eqx.Module):
                 f"Cell needs a Morphology (jd.read_morphology); got {type(morph).__name__}."
             )
         n, membrane = len(comps.area), comps.area > 0
-        self.area = jnp.asarray(comps.area, float)
-        self.radius = jnp.asarray(np.nan_to_num(comps.radius, nan=1.0), float)
-        self.cm = _per_compartment("cm", cm, n, low=0.0)
-        self.ra = _per_compartment("ra", ra, n, low=0.0)
-        self.own = jnp.asarray(comps.own, float)
-        self.via = jnp.asarray(comps.via, float)
-        self.celsius = jnp.asarray(celsius, float)
+        whole = Chosen.all_of(n)
+        self.area = number_array("area", comps.area)
+        self.radius = number_array("radius", np.nan_to_num(comps.radius, nan=1.0))
+        self.cm = whole.spread(positive("cm", cm, whole))
+        self.ra = whole.spread(positive("ra", ra, whole))
+        self.own = number_array("own", comps.own)
+        self.via = number_array("via", comps.via)
+        self.celsius = _temperature(celsius)
         self.inserted = ()
         self.tree = Tree(comps.parent)
         self.membrane = Subset(np.flatnonzero(membrane))
@@ -143,129 +160,68 @@ class Cell(eqx.Module):
             raise TypeError(
                 f"from_compartments: unknown {sorted(unknown)}; it takes {sorted(known)}."
             )
+        if not is_concrete(ra):
+            raise ValueError(
+                "from_compartments: ra= must be known, as axial_resistance is taken as measured at "
+                "it. Give a traced one to set(ra=...) afterwards."
+            )
+        ra = positive("ra", ra, Chosen.all_of(np.size(parent)))
         comps, names = compartments_from_graph(
             parent=parent, axial_resistance=axial_resistance, area=area, ra=ra, **described
         )
-        cm = jnp.asarray(cm, float)
+        cm = number_array("cm", cm)
         if cm.shape == comps.area.shape:  # exports hold 0 where there is no membrane
-            cm = jnp.where(comps.area > 0, cm, 1.0)
+            where = np.where if is_concrete(cm) else jnp.where
+            cm = where(comps.area > 0, cm, 1.0)
         return cls(comps, cm=cm, ra=ra, celsius=celsius, section_names=names)
 
     @property
-    def n(self) -> int:
-        """The number of compartments in the cell."""
-        return self.area.shape[-1]
-
-    @property
-    def exposed(self) -> bool:
-        """Whether inputs can sit on a compartment without membrane: such a one has a number."""
-        return self.host["exposed"]
-
-    @property
-    def distance(self) -> np.ndarray:
-        """`(n,)` path distance from the centre of the soma, µm."""
-        return self.host["distance"]
-
-    @property
-    def length(self) -> np.ndarray:
-        """`(n,)` length of each compartment, µm."""
-        return self.host["length"]
-
-    @property
-    def kind(self) -> np.ndarray:
-        """`(n,)` SWC type code: 1 soma, 2 axon, 3 basal, 4 apical."""
-        return self.host["kind"]
-
-    @property
-    def section(self) -> np.ndarray:
-        """`(n,)` number of the section that each compartment belongs to."""
-        return self.host["section"]
-
-    @property
-    def section_names(self) -> tuple[str, ...]:
-        """The names of the sections, as NEURON writes them."""
-        return self.host["section_names"]
-
-    @property
-    def x(self) -> np.ndarray:
-        """`(n,)` relative position along the section."""
-        return self.host["x"]
-
-    @property
-    def xyz(self) -> np.ndarray:
-        """`(n, 3)` centre of each compartment, µm."""
-        return self.host["xyz"]
-
-    @property
-    def parent(self) -> np.ndarray:
-        """`(n,)` nearest compartment towards the root, -1 at the root."""
-        return self.host["parent"]
-
-    @property
-    def morph(self) -> Morphology | None:
-        """The morphology that the cell was cut from, if any."""
-        return self.host["morph"]
-
-    @property
-    def regions(self) -> tuple[str, ...]:
-        """The names that `region` and `where=` accept."""
-        return tuple(sorted(self.host["regions"]))
-
-    @property
     def mechanisms(self) -> dict[str, Inserted]:
-        """The mechanisms as inserted, by class name, with the compartments they sit in."""
-        return {type(item.mechanism).__name__: item for item in self.inserted}
+        """The mechanisms as inserted, by name, with the compartments they sit in."""
+        return {item.name: item for item in self.inserted}
 
-    def region(self, name: str) -> np.ndarray:
-        """`(n,)` bool, the compartments of a region such as `"soma"` or `"apical"`."""
-        return region_mask(self.host, name)
+    def group(self, name: str, where: Place) -> "Cell":
+        """A new cell that knows the compartments `where` by `name`, as it knows its regions.
 
-    def locate(
-        self,
-        region: str | None = None,
-        *,
-        distance: float | None = None,
-        section: int | str | None = None,
-        x: float | None = None,
-        xyz: ArrayLike | None = None,
-    ) -> int:
-        """The compartment at a place, as an int.
+        A cell with another group is another program. In a stack of cells names do not exist.
 
-        **Arguments:** a `region` alone gives its compartment nearest to the soma; with `distance`
-        (path from the soma, µm) the thickest of its compartments that contain that distance;
-        `section` (number or name) with `x` in [0, 1]; or the one nearest to `xyz` (µm).
-
-        **Raises:** `ValueError` where nothing fits, saying what the cell has.
+        **Raises:** `ValueError` for a name that a region, group or section has already, or for a
+        `where` without compartments.
         """
-        radius = self.radius if is_concrete(self.radius) else self.host["radius"]
-        return locate(self.host, np.asarray(radius), region, distance, section, x, xyz)
+        index = places.compartments(where, self.n, self.region, f"group {name!r}: where")
+        return self._replace(host=with_group(self.host, name, index))
 
     def insert(self, mechanism: AbstractMechanism, where: Where = None) -> "Cell":
         """A new cell with `mechanism` in the compartments `where`.
 
-        **Arguments:** `mechanism`, whose parameters are scalars or `(n,)`; `where`, a boolean
-        `(n,)`, a region name, compartment numbers, or `None` for everywhere. Inserting a mechanism
-        that is there already sets its parameters at `where` and extends it, as NEURON does.
+        **Arguments:** `mechanism`, whose parameters are numbers, `(n,)` with one value for every
+        compartment of the cell, or one value for each compartment of `where`, in its order;
+        `where`, a place, or `None` for everywhere.
 
-        **Raises:** `ValueError` for a mask or parameter of the wrong shape, an empty mask, or a
-        parameter that is NaN somewhere in `where`.
+        Inserting a mechanism that is there already changes it and extends it, as in NEURON: a
+        parameter that the call `HH(gnabar=0.2)` names has its value in all of `where`, the others
+        stay as they are and have the class's default where the mechanism is new. (One that was
+        mapped, copied or passed into `jax.jit` counts as naming all of its parameters.)
+
+        **Raises:** `ValueError` for a place that is not there or without membrane, a parameter of
+        the wrong shape, that is no array or NaN somewhere in `where`, and for a mechanism that is
+        there already with another static setting, or of another class of the same name.
         """
         if not isinstance(mechanism, AbstractMechanism):
             raise TypeError(
-                f"insert needs a mechanism such as Leak(g=..., e=...); got {mechanism!r}. "
+                f"insert needs a mechanism such as Leak(g=..., e=...); got {mechanism!r:.80}. "
                 "Stimuli and synapses go to jd.simulate."
             )
-        at = self._subset(where, type(mechanism).__name__)
-        mechanism = jax.tree.map(lambda leaf: _at(leaf, at, self.n, mechanism), mechanism)
-        _refuse_nan(mechanism, at)
-        new, inserted = Inserted(mechanism, at), list(self.inserted)
-        for i, old in enumerate(inserted):
-            if _same_kind(old.mechanism, mechanism):
-                inserted[i] = _merge(old, new, self.n)
-                break
-        else:
-            inserted.append(new)
-        return self._replace(inserted=tuple(inserted))
+        chosen = self._chosen(where, type(mechanism).__name__)
+        return self._replace(inserted=added(self.inserted, mechanism, chosen))
+
+    def remove(self, name: str, where: Where = None) -> "Cell":
+        """A new cell without the mechanism whose class has this name, in `where` or everywhere.
+
+        **Raises:** `ValueError` where the cell has no such mechanism, or none in `where`.
+        """
+        at = None if where is None else self._chosen(where, "remove").at
+        return self._replace(inserted=removed(self.inserted, name, at))
 
     def set(
         self,
@@ -275,63 +231,79 @@ class Cell(eqx.Module):
         ra: ArrayLike | None = None,
         radius: ArrayLike | None = None,
         celsius: ArrayLike | None = None,
+        **mechanisms: Mapping[str, ArrayLike],
     ) -> "Cell":
-        """A new cell with `cm` (µF/cm²), `ra` (Ω·cm) or `radius` (µm) set in `where`.
+        """A new cell with other numbers in `where`.
 
-        Values are scalars or `(n,)`. A new radius scales the compartment's area in proportion and
-        its axial resistance by the inverse square (exact for cylinders; the length is kept).
-        `celsius` (°C) holds for the whole cell.
+        ```python
+        cell.set("apical", cm=2.0, HH={"gnabar": 0.02})  # nothing else changes
+        cell.set([7, 3], HH={"gnabar": [0.1, 0.2]})  # 0.1 in compartment 7, 0.2 in 3
+        ```
+
+        **Arguments:** `where`, a place, or `None` for everywhere; `cm` µF/cm²; `ra` Ω·cm; `radius`
+        µm, which scales the compartment's area in proportion and its axial resistance by the
+        inverse square (exact for cylinders; the length is kept); `celsius` °C, one for the whole
+        cell. A mechanism, by the name of its class, takes its parameters, which change in `where`,
+        or with `where=None` in all compartments that have it. Values are numbers, `(n,)`, or one
+        for each compartment of `where`, in its order.
+
+        **Raises:** `ValueError` for numbers that are not finite and > 0 (parameters of mechanisms:
+        NaN), a temperature below absolute zero, a place, mechanism or parameter that is not there,
+        and a mechanism that some compartment of `where` does not have.
         """
-        at = self._subset(where, "set", membrane_only=False)
         out: dict[str, Any] = {}
+        chosen = self._chosen(where, "set", membrane_only=False)
         if cm is not None:
-            out["cm"] = at.put(self.cm, _at(_per_compartment("cm", cm, self.n, 0.0), at, self.n))
+            out["cm"] = chosen.at.put(self.cm, positive("cm", cm, chosen))
         if ra is not None:
-            out["ra"] = at.put(self.ra, _at(_per_compartment("ra", ra, self.n, 0.0), at, self.n))
+            out["ra"] = chosen.at.put(self.ra, positive("ra", ra, chosen))
         if radius is not None:
-            out |= self._resized(at, _per_compartment("radius", radius, self.n, 0.0))
+            out |= self._resized(chosen, positive("radius", radius, chosen))
         if celsius is not None:
-            out["celsius"] = jnp.asarray(celsius, float)
-        return self._replace(**out)
+            if where is not None:
+                raise ValueError(
+                    "set: celsius= holds for the whole cell: set it in a call without where=."
+                )
+            out["celsius"] = _temperature(celsius)
+        inserted = self.inserted
+        for name, values in mechanisms.items():
+            inserted = changed(inserted, name, values, lambda x: self._within(x, where))
+        return self._replace(**out, inserted=inserted)
 
-    def _resized(self, at: Subset | Mask, radius: Array) -> dict[str, Array]:
+    def _within(self, item: Inserted, where: Where) -> Chosen:
+        """The compartments `where`, or all those of an inserted mechanism."""
+        if where is None:
+            return Chosen(item.at, item.at.index, self.n)
+        chosen = self._chosen(where, f"set: {item.name}")
+        if isinstance(item.at, Mask):
+            inside = item.at.inside & chosen.at.mask(self.n)
+            return Chosen(Mask(inside), chosen.order, self.n)
+        return chosen
+
+    def _resized(self, chosen: Chosen, radius: Array) -> dict[str, Array]:
         if not self.host["has_radius"]:
             raise ValueError(
                 "set(radius=...) needs the present radii: give radius= or length= to "
                 "Cell.from_compartments."
             )
-        new = at.put(self.radius, at.take(radius))
+        new = chosen.at.put(self.radius, radius)
         scale = new / self.radius
         padded = jnp.concatenate([scale, jnp.ones(self.tree.n - self.n, scale.dtype)])
         via = self.via / padded[self.tree.above] ** 2
         return {"radius": new, "area": self.area * scale, "own": self.own / padded**2, "via": via}
 
-    def _subset(self, where: Where, what: str, membrane_only: bool = True) -> Subset | Mask:
+    def _chosen(self, where: Where, what: str, membrane_only: bool = True) -> Chosen:
         if isinstance(self.membrane, Mask):
-            return self._mask(where, what, self.membrane.inside if membrane_only else True)
-        if not is_concrete(where):
-            raise ValueError(f"{what}: where= must be known when tracing; masks are static.")
-        if where is None:
-            mask = np.ones(self.n, bool)
-        elif isinstance(where, str):
-            mask = self.region(where)
-        else:
-            given = np.asarray(where)
-            mask = given if given.dtype == bool else np.zeros(self.n, bool)
-            if given.dtype != bool:
-                if given.dtype.kind not in "iu" or np.any((given < 0) | (given >= self.n)):
-                    raise ValueError(
-                        f"{what}: where= must be bool ({self.n},), a region name or compartment "
-                        f"numbers in 0..{self.n - 1}; got {given.dtype} {given.tolist()!r:.60}."
-                    )
-                mask[given] = True
-            if mask.shape != (self.n,):
-                raise ValueError(f"{what}: where= must have shape ({self.n},); got {mask.shape}.")
+            inside = self.membrane.inside if membrane_only else True
+            return Chosen(self._mask(where, what, inside), np.arange(self.n), self.n)
+        order = places.compartments(where, self.n, self.region, f"{what}: where")
+        keep = np.zeros(self.n, bool)
+        keep[order] = True
         if membrane_only:
-            mask = mask & self.host["membrane"]
-        if not mask.any():
+            keep &= self.host["membrane"]
+        if not keep.any():
             raise ValueError(f"{what}: where= selects no compartment with membrane.")
-        return Subset(np.flatnonzero(mask))
+        return Chosen(Subset(np.flatnonzero(keep)), order, self.n)
 
     def _mask(self, where: Where, what: str, allowed: Array | bool) -> Mask:
         """`where` in one cell of a stack."""
@@ -354,15 +326,14 @@ class Cell(eqx.Module):
         return out
 
 
-def _per_compartment(name: str, value: ArrayLike, n: int, low: float) -> Array:
-    out = jnp.asarray(value, float)
-    if out.shape not in ((), (n,)):
-        raise ValueError(f"{name} must be a number or have shape ({n},); got {out.shape}.")
-    if is_concrete(out) and not bool(jnp.all(out > low)):
-        worst = np.asarray(jnp.broadcast_to(out, (n,)))
-        i = int(np.argmax(~(worst > low)))
-        raise ValueError(f"{name} must be > {low:g}; compartment {i} has {worst[i]}.")
-    return jnp.broadcast_to(out, (n,))
+def _temperature(celsius: ArrayLike) -> Array:
+    """`()` °C, above absolute zero where it is known."""
+    out = number_array("celsius", celsius)
+    if out.shape != ():
+        raise ValueError(f"celsius must be one number for the whole cell; got shape {out.shape}.")
+    if is_concrete(out) and not -ZERO_CELSIUS < float(out) < np.inf:
+        raise ValueError(f"celsius must be finite and > {-ZERO_CELSIUS} °C; got {float(out)}.")
+    return out
 
 
 def _compartment_parents(parent: np.ndarray, n: int) -> np.ndarray:
@@ -371,45 +342,3 @@ def _compartment_parents(parent: np.ndarray, n: int) -> np.ndarray:
     while np.any(out >= n):
         out = np.where(out >= n, parent[np.minimum(out, len(parent) - 1)], out)
     return out
-
-
-def _at(leaf: Array, at: Subset | Mask, n: int, mechanism: object = None) -> Array:
-    """A parameter, scalar, `(n,)` or `(k,)`, as a scalar or `(k,)`."""
-    if jnp.ndim(leaf) == 0 or (leaf.shape[0] == len(at) != n and leaf.ndim == 1):
-        return leaf
-    if leaf.shape[0] != n:
-        raise ValueError(
-            f"{type(mechanism).__name__}: a parameter must be a number or have shape ({n},), one "
-            f"value per compartment, or ({len(at)},), one per compartment of where=; "
-            f"got {leaf.shape}."
-        )
-    return at.take(leaf)
-
-
-def _refuse_nan(mechanism: AbstractMechanism, at: Subset | Mask) -> None:
-    for field in dataclasses.fields(mechanism):
-        for leaf in jax.tree.leaves(getattr(mechanism, field.name)):
-            if is_concrete(leaf) and jnp.issubdtype(jnp.result_type(leaf), jnp.inexact):
-                bad = np.isnan(np.asarray(leaf))
-                if bad.any():
-                    where = f" at compartment {at.index[np.argmax(bad)]}" if bad.ndim else ""
-                    raise ValueError(
-                        f"{type(mechanism).__name__}: {field.name} is NaN{where}. Leave those "
-                        "compartments out with where=~np.isnan(values)."
-                    )
-
-
-def _same_kind(a: AbstractMechanism, b: AbstractMechanism) -> bool:
-    return jax.tree.structure(a) == jax.tree.structure(b)
-
-
-def _merge(old: Inserted, new: Inserted, n: int) -> Inserted:
-    """One mechanism over the union; where both sit, the new parameters hold."""
-    if isinstance(old.at, Subset) and old.at == new.at:
-        return new
-    union = old.at.union(new.at)
-
-    def join(a: Array, b: Array) -> Array:
-        return union.take(new.at.put(old.at.spread(a, n), b))
-
-    return Inserted(jax.tree.map(join, old.mechanism, new.mechanism), union)

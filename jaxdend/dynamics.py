@@ -79,7 +79,8 @@ class Placed(eqx.Module):
         """The states `x` of the single sites as they are carried."""
         if self.single is None:
             return x
-        return jax.tree.map(lambda z: self.single.add_to(jnp.zeros(nodes, z.dtype), z), x)
+        add = self.single.add_to
+        return jax.tree.map(lambda z: add(jnp.zeros(nodes, z.dtype), z), x)
 
 
 class Model(eqx.Module):
@@ -280,7 +281,7 @@ class Model(eqx.Module):
                     for values in (e, default, around)
                 ]
                 still = {ion: item.at.take(zero) for ion in item.mechanism.writes}
-                return Env(self.celsius, *near, still)
+                return Env(self.celsius, near[0], near[1], near[2], still)
 
             writers = [
                 item.mechanism.initial(item.at.take(v), see(item)) if item.mechanism.writes else {}

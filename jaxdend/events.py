@@ -137,7 +137,7 @@ class BinTable(eqx.Module):
     nodes: int = eqx.field(default=0, static=True)
 
     @classmethod
-    def of(cls, group: AbstractInput, train: Binned, grid: Array, h: Array, rounded: bool) -> Self:
+    def of(cls, group: Any, train: Binned, grid: Array, h: Array, rounded: bool) -> Self:
         """The rows of `train` by step, as in `EventTable.of`."""
         k, weight = group.site.shape[0], group.weight
         since = (train.onset - grid[0]) / h
@@ -218,11 +218,6 @@ class Queue(eqx.Module):
             jax.tree.map(lambda z: _longer(z[order], _BATCH, 0.0), jump),
         )
 
-    @property
-    def rounds(self) -> int:
-        """The largest number of batches of events."""
-        return len(self.times) // _BATCH
-
     @staticmethod
     def before(group: AbstractInput, start: Array, h: Array, rounded: bool) -> Traces:
         """The state left by events up to and at `start`."""
@@ -233,17 +228,60 @@ class Queue(eqx.Module):
         """The number of events at or before the time `t`."""
         return jnp.searchsorted(jax.lax.stop_gradient(self.times), t, side="right")
 
-    def deliver(self, z: Traces, head: Array, due: Array) -> tuple[Traces, Array]:
-        """The state after events from the `head`-th on, a batch at most, and the new head."""
+    def deliver(self, z: Traces, head: Array, due: Array, *, reverse: bool) -> Traces:
+        """The state `z` after the events from the `head`-th to before the `due`-th.
+
+        `reverse`: with derivatives in reverse mode, instead of forward mode.
+        """
+        deliver = _delivered if reverse else _deliver
+        return deliver((z, self.jump), self.synapse, head, due)
+
+
+def _deliver(given: tuple[Traces, Traces], synapse: Array, head: Array, due: Array) -> Traces:
+    """The state in `given` after the jumps there of the events from `head` to before `due`."""
+    z, jump = given
+
+    def batch(carry: tuple[Traces, Array]) -> tuple[Traces, Array]:
+        z, head = carry
         at = head + jnp.arange(_BATCH)
-        live = at < due
-        at = jnp.minimum(at, len(self.times) - 1)
+        live, at = at < due, jnp.minimum(at, len(synapse) - 1)
         z = jax.tree.map(
-            lambda trace, jump: trace.at[self.synapse[at]].add(jnp.where(live, jump[at], 0.0)),
-            z,
-            self.jump,
+            lambda trace, jump: trace.at[synapse[at]].add(jnp.where(live, jump[at], 0.0)), z, jump
         )
-        return z, jnp.minimum(head + _BATCH, due)
+        return z, head + _BATCH
+
+    return jax.lax.while_loop(lambda carry: carry[1] < due, batch, (z, head))[0]
+
+
+# linear: backwards, a jump gets what the state of its synapse gets
+_delivered = eqx.filter_custom_vjp(_deliver)
+
+
+@_delivered.def_fwd
+def _delivered_fwd(perturbed: tuple, given: tuple, *which: Array) -> tuple[Traces, None]:
+    del perturbed
+    return _delivered(given, *which), None
+
+
+@_delivered.def_bwd
+def _delivered_bwd(
+    residuals: None, bar: Traces, perturbed: tuple, given: tuple, synapse: Array, head: Array,
+    due: Array,
+) -> tuple[Traces, Traces]:  # fmt: skip
+    del residuals, perturbed
+    bar = jax.tree.map(lambda z, b: jnp.zeros_like(z) if b is None else b, given[0], bar)
+
+    def batch(carry: tuple[Traces, Array]) -> tuple[Traces, Array]:
+        total, head = carry
+        at = head + jnp.arange(_BATCH)
+        live, at = at < due, jnp.minimum(at, len(synapse) - 1)
+        total = jax.tree.map(
+            lambda a, z: a.at[at].add(jnp.where(live, z[synapse[at]], 0.0)), total, bar
+        )
+        return total, head + _BATCH
+
+    start = jax.tree.map(jnp.zeros_like, given[1]), head
+    return bar, jax.lax.while_loop(lambda carry: carry[1] < due, batch, start)[0]
 
 
 def traces_at(group: AbstractInput, t: Array) -> Traces:

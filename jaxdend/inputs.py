@@ -117,7 +117,7 @@ class AbstractInput(eqx.Module):
         is. An input whose times are fields of its own should shift them; by default the origin is
         added to the time whenever the input is asked.
         """
-        return Shifted(self, origin)
+        return Shifted(self.site, self, origin)
 
     @property
     def coupled(self) -> bool:
@@ -169,13 +169,9 @@ def shifted(item: Any, origin: Array, *fields: str) -> Any:
 class Shifted(AbstractInput):
     """An input seen from `origin` ms: every time that it is asked for is that much later."""
 
+    site: Array  # (k,) int, as of the input
     input: AbstractInput
     origin: Array  # () ms
-
-    @property
-    def site(self) -> Array:  # type: ignore[override]
-        """The sites of the input."""
-        return self.input.site
 
     def outward(self, v: Array, x: Own, t0: Array, t1: Array) -> Array:
         return self.input.outward(v, x, t0 + self.origin, t1 + self.origin)
@@ -193,7 +189,7 @@ class Shifted(AbstractInput):
         return self.input.advance(v, x, t0 + self.origin, t1 + self.origin, h)
 
     def prepare(self) -> "AbstractInput":
-        return Shifted(self.input.prepare(), self.origin)
+        return Shifted(self.site, self.input.prepare(), self.origin)
 
     def jumps(self, t0: Array, t1: Array) -> Array:
         return self.input.jumps(t0 + self.origin, t1 + self.origin)

@@ -321,7 +321,7 @@ def _block(
     model: Model, y: State, envs: tuple[Env, ...], ways: list[dict[Slot, Way]], slots: list[Slot],
     ion_by_v: dict, ion_by_slot: dict, c: Array,
 ) -> tuple[dict, dict, Matrix]:  # fmt: skip
-    """How the slots' slopes follow the ions' currents and the voltage, and their block of `c - J`."""
+    """How the slots' slopes follow currents and voltage, and their block of `c - J`."""
     zero = jnp.zeros_like(y.v)
     influx, drift, matrix = {}, {}, {}
     for p, (i, name) in enumerate(slots):

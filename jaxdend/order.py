@@ -74,10 +74,10 @@ def elimination_order(model: Model, start: State, rounded: bool) -> Order:
     placed, tables, begun = [], [], []
     for item, table, x in zip(model.placed, model.tables, start.inputs, strict=True):
         at = Sites(seating.at(item.at.index))
-        merges = item.input.merges and table is not None and 2 * len(at.index) >= size
+        merges = table is not None and item.input.merges and 2 * len(at.index) >= size
         everywhere = Placed(item.input, Subset(np.arange(size)), at)
         placed.append(everywhere if merges else Placed(item.input, at))
-        tables.append(table.at_nodes(at.index, size) if merges else table)
+        tables.append(table.at_nodes(at.index, size) if table and merges else table)
         begun.append(x if merges else None)
     moved = replace(moved, placed=tuple(placed), tables=tuple(tables))
     return Order(moved, seating, tuple(begun), model.h, rounded)

@@ -123,7 +123,7 @@ class Inside(eqx.Module):
                 return x["inside"][_rows(item.at, self.sites, type(item.mechanism).__name__)]
         raise ValueError(
             f"Inside: no mechanism moves {self.ion!r}; insert one, such as CalciumShell. "
-            f"Moved here: {list(model.pooled)}."
+            f"Moved here: {list(model.moved)}."
         )
 
 

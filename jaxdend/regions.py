@@ -32,14 +32,38 @@ def label_regions(
 
 
 def region_mask(host: HostData, name: str) -> np.ndarray:
-    """The compartments in region `name`, as an array of bool `(n,)`.
+    """The compartments in the region, group or section `name`, as bool `(n,)`.
 
-    **Raises:** `ValueError` listing the regions that this cell has.
+    **Raises:** `ValueError` listing the regions that this cell has, and some of its sections.
     """
-    regions = host["regions"]
-    if name not in regions:
-        raise ValueError(f"no region {name!r} in this cell; it has {', '.join(sorted(regions))}.")
-    return regions[name].copy()
+    regions, sections = host["regions"], host["section_names"]
+    if not isinstance(name, str):
+        raise ValueError(f'a region is one name, such as "soma"; got {name!r:.80}.')
+    if name in regions:
+        return regions[name].copy()
+    if name in sections:
+        return host["section"] == sections.index(name)
+    raise ValueError(
+        f"no region {name!r} in this cell; it has {', '.join(sorted(regions))}. The names of its "
+        f"sections are {_some(sections)}."
+    )
+
+
+def with_group(host: HostData, name: str, index: np.ndarray) -> HostData:
+    """`host` with the region `name`, the compartments `index`; see `Cell.group`."""
+    regions, sections = host["regions"], host["section_names"]
+    if not isinstance(name, str) or not name.strip():
+        raise ValueError(f'group: a group needs a name, such as "hot"; got {name!r}.')
+    if name in regions or name in sections:
+        what = "region or group" if name in regions else "section"
+        raise ValueError(
+            f"group: this cell has a {what} {name!r} already; give the group another name. Taken "
+            f"are {', '.join(sorted(regions))} and the sections {_some(sections)}."
+        )
+    if len(index) == 0:
+        raise ValueError(f"group {name!r}: where= selects no compartment.")
+    mask = np.isin(np.arange(len(host["section"])), index)
+    return HostData(**{**host.data, "regions": {**regions, name: mask}})
 
 
 def locate(
@@ -52,13 +76,16 @@ def locate(
     xyz: ArrayLike | None,
 ) -> int:
     """The one compartment that the arguments describe; see `Cell.locate`."""
-    allowed = region_mask(host, region or "all") & host["membrane"]
+    inside = region_mask(host, "all" if region is None else region)
+    allowed = inside & host["membrane"]
     if section is not None:
         return _on_section(host, allowed if region else np.ones_like(allowed), section, x)
     if x is not None:
         raise ValueError("locate(x=...) needs section= as well: x runs along one section.")
     if xyz is not None:
         return _nearest(host, allowed, np.asarray(xyz, float))
+    if distance is None and region is not None and region not in host["regions"]:
+        return _on_section(host, inside, region, None)
     if not allowed.any():
         raise ValueError(f"region {region!r} holds no compartment with membrane.")
     if distance is not None:
@@ -79,6 +106,8 @@ def _at_distance(
     host: HostData, radius: np.ndarray, allowed: np.ndarray, region: str | None, distance: float
 ) -> int:
     path, length = host["distance"], host["length"]
+    if not np.isfinite(distance):
+        raise ValueError(f"distance must be a finite number of µm; got {distance}.")
     if np.all(np.isnan(path)):
         raise ValueError(
             "this cell does not know its path distances: give distance= to Cell.from_compartments."

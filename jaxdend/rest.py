@@ -61,10 +61,11 @@ def _rest(cell: Cell, v0: Array, tolerance: float, max_steps: int, throw: bool) 
     start = jax.lax.stop_gradient((begin.v, writers)), jnp.asarray(jnp.inf, begin.v.dtype), 0
     z, _, _ = jax.lax.while_loop(moving, step, start)
     size = jnp.zeros_like(begin.v[0])
+    v, writers = z
     for _ in range(2):
-        z, moved = _newton(model, *z)
+        (v, writers), moved = _newton(model, v, writers)
         size = jnp.maximum(size, moved)
-    state = State(z[0], model.at_rest(*z), [])
+    state = State(v, model.at_rest(v, writers), [])
     found = jax.lax.stop_gradient(size) < 1e3 * tolerance
     if not throw:
         return jax.tree.map(lambda a: jnp.where(found, a, jnp.nan), state)  # all are floating

@@ -5,6 +5,7 @@ Sizes are padded and everything that tells one cell from another becomes data: t
 number of nodes and the mechanisms that occur are part of the program.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from jaxtyping import Array
 from jaxdend._subset import HostData, Mask, is_concrete
 from jaxdend.cable import TracedTree, Tree
 from jaxdend.cell import Cell, Inserted
+from jaxdend.mechanisms.base import AbstractMechanism
 
 PAD = 1.0  # µm, µm² and µF/cm² of what pads: any positive number
 
@@ -45,13 +47,14 @@ def stack(cells: Sequence[Cell], *, nodes: int | None = None) -> Cell:
     **Returns:** a `Cell` whose arrays have a leading axis `(B, ...)`, for `jax.vmap`. Numbers of
     compartments are those of the single cells; past them come a cell's branch points, then isolated
     compartments that nothing reaches. Names and places (`region`, `locate`, ...) are the single
-    cells' own. Mapped over, each still takes `insert` and `set`, with `where=None` or a bool array
-    `(nodes,)`, known or traced. A mechanism's parameter is `(B,)` where it is a number in every
+    cells' own. Mapped over, each still takes `insert`, `set` and `remove`, with `where=None` or a
+    bool array `(nodes,)`, known or traced; setting a parameter where its mechanism is not changes
+    nothing. A mechanism's parameter is `(B,)` where it is a number in every
     cell that has it, else `(B, nodes)`; the compartments that count are `inserted[i].at.inside`.
     Every mechanism is computed in all `nodes`: stack cells of like size.
 
     **Raises:** `TypeError` for anything but cells; `ValueError` for none, a cell that is a stack
-    already, or fewer `nodes` than a cell has.
+    already, fewer `nodes` than a cell has, or one mechanism with different static settings.
     """
     cells = [cells] if isinstance(cells, Cell) else list(cells)
     if not cells:
@@ -120,13 +123,30 @@ def _padded(cell: Cell, tree: Tree, size: int) -> Cell:
 
 
 def _kinds(cells: list[Cell]) -> list[Any]:
-    """The mechanisms that occur, by name: what tells them apart is all but their numbers."""
-    found = {
-        jax.tree.structure(item.mechanism): type(item.mechanism).__qualname__
-        for cell in cells
-        for item in cell.inserted
-    }
-    return sorted(found, key=lambda kind: (found[kind], str(kind)))
+    """The structures of the mechanisms that occur, by name: all but their numbers.
+
+    **Raises:** `ValueError` for two of one name, since a cell has one mechanism of a name.
+    """
+    found: dict[str, tuple[Any, AbstractMechanism, int]] = {}
+    for i, cell in enumerate(cells):
+        for item in cell.inserted:
+            kind = jax.tree.structure(item.mechanism)
+            known, first, number = found.setdefault(item.name, (kind, item.mechanism, i))
+            if known != kind:
+                raise ValueError(
+                    f"stack: {item.name} is not the same in cells[{number}], {_settings(first)}, "
+                    f"and in cells[{i}], {_settings(item.mechanism)}. Give both the same static "
+                    "settings, the same parameters as numbers or None, and one class."
+                )
+    return [found[name][0] for name in sorted(found)]
+
+
+def _settings(mechanism: AbstractMechanism) -> str:
+    """What tells a mechanism from others of its name: its module and all but its numbers."""
+    values = {f.name: getattr(mechanism, f.name) for f in dataclasses.fields(mechanism)}
+    own = [f"{k}={v!r}" for k, v in values.items() if not isinstance(v, np.ndarray | Array)]
+    cls = type(mechanism)
+    return f"{cls.__module__}.{cls.__name__}({', '.join(own)})"
 
 
 def _everywhere(kind: Any, cells: list[Cell], size: int) -> list[Inserted]:

@@ -26,6 +26,7 @@ LAYERS = (
         "units",
         "_jax",
         "_small",
+        "_interrupts",
         "_types",
         "rates",
         "densities",
@@ -34,12 +35,14 @@ LAYERS = (
         "devices",
         "checkpoints",
         "files",
+        "places",
     },
     {"morphology"},
     {"cable", "inputs", "mechanisms", "channels"},
-    {"cell", "regions", "stack", "stimuli", "synapses"},
+    {"cell", "described", "inserted", "regions", "stack", "stimuli", "synapses"},
     {
         "_checks",
+        "_run",
         "events",
         "order",
         "jacobian",
@@ -67,6 +70,8 @@ ENTERED = {
     ("scripts/bench_sweep.py", "jaxdend.sweep._prepare"),
     # random trees go from samples to sections to compartments
     ("tests/cable/test_compartments.py", "jaxdend.morphology._swc"),
+    # what becomes of a place that is given as `site=`
+    ("tests/test_places.py", "jaxdend._types"),
     # training shares the run loop of the fits
     ("jaxdend/emulator/experiments.py", "jaxdend.fitting._saving"),
     ("jaxdend/emulator/training.py", "jaxdend.fitting._run"),

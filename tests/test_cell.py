@@ -32,6 +32,63 @@ def test_max_length_d_lambda_and_ncomp():
     assert fine.n % 2 == 0
 
 
+def test_ncomp_is_a_number_per_section_or_one_for_each():
+    morph = jd.y_tree()
+    for ncomp in (4, 4.0, np.int32(4), jnp.asarray(4), lambda _: 4, [4, 4, 4]):
+        cell = jd.Cell(morph, ncomp=ncomp)
+        assert np.bincount(cell.section).tolist() == [4, 4, 4]
+    each = jd.Cell(morph, ncomp=np.array([1, 3, 2]))
+    assert np.bincount(each.section).tolist() == [1, 3, 2]
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        ({"ncomp": 0}, "every section needs a whole number of compartments >= 1; dend.0. .* got 0"),
+        ({"ncomp": 2.5}, "every section needs a whole number of compartments >= 1"),
+        ({"ncomp": np.inf}, "every section needs a whole number of compartments >= 1"),
+        ({"ncomp": [1, 2, -1]}, "dend.2. .* got -1"),
+        ({"ncomp": [1, 2]}, r"one per section, \(3,\); got shape \(2,\)"),
+        ({"ncomp": "4"}, r"ncomp must be a whole number .*callable from a section's length.*'4'"),
+        ({"ncomp": True}, "ncomp must be a whole number"),
+        ({"ncomp": lambda _: "4"}, "ncomp must be a whole number"),
+        ({"max_length": "20"}, "max_length must be > 0 µm; got '20'"),
+        ({"max_length": np.nan}, "max_length must be > 0"),
+        ({"max_length": [20.0]}, "max_length must be > 0"),
+        ({"d_lambda": "0.1"}, "d_lambda must be > 0; got '0.1'"),
+        ({"d_lambda": 0.1, "ra": -1.0}, "ra must be > 0; got -1"),
+        ({"max_length": 20.0, "cm": np.inf}, "cm must be finite and > 0; got inf"),
+        (
+            {"max_length": 20.0, "ra": "100"},
+            "ra must be a number or an array of numbers; got '100'",
+        ),
+        ({"max_length": 20.0, "celsius": -300.0}, "celsius must be finite and > -273.15"),
+        ({"max_length": 20.0, "ra": np.ones(3)}, r"ra must be a number or have shape \("),
+    ],
+)
+def test_numbers_that_make_no_cell(rules, message):
+    with pytest.raises(ValueError, match=message):
+        jd.Cell(jd.y_tree(), **rules)
+
+
+def test_unknown_keywords_are_answered_with_the_known_ones(cell):
+    with pytest.raises(TypeError, match="Cell takes max_length=, d_lambda= or ncomp=.*; got nseg="):
+        jd.Cell(jd.y_tree(), nseg=3)
+    with pytest.raises(ValueError, match="no mechanism 'Ra' in this cell; it has none"):
+        cell.set(Ra=100.0)
+
+
+def test_what_decides_the_number_of_compartments_must_be_known():
+    for rule in (
+        lambda x: jd.Cell(jd.y_tree(), max_length=x),
+        lambda x: jd.Cell(jd.y_tree(), ncomp=x),
+        lambda x: jd.Cell(jd.y_tree(), d_lambda=0.1, ra=x),
+        lambda x: jd.Cell(jd.y_tree(), d_lambda=0.1, cm=x),
+    ):
+        with pytest.raises(ValueError, match="known"):
+            jax.eval_shape(lambda x, f=rule: f(x).area, 3.0)
+
+
 @pytest.mark.parametrize("rules", [{}, {"max_length": 50.0, "d_lambda": 0.1}])
 def test_exactly_one_rule(rules):
     with pytest.raises(ValueError, match="exactly one of max_length="):
@@ -71,6 +128,9 @@ def test_regions_partition_the_cell(cell):
     assert cell.region("all").shape == (cell.n,)
     with pytest.raises(ValueError, match="no region 'tuffft'.*apical.*soma"):
         cell.region("tuffft")
+    for wrong in (["soma", "axon"], 3, None):
+        with pytest.raises(ValueError, match="a region is one name"):
+            cell.region(wrong)
 
 
 def test_locate(cell):
@@ -154,10 +214,10 @@ def test_inserting_again_overwrites_and_extends(cell):
 @pytest.mark.parametrize(
     ("mechanism", "where", "message"),
     [
-        (Leak(g=np.ones(3)), None, "Leak: a parameter must be a number or have shape"),
+        (Leak(g=np.ones(3)), None, "Leak: g must be a number or have shape"),
         (Leak(), np.ones(3, bool), "where= must have shape"),
         (Leak(), [10**6], "compartment numbers in 0.."),
-        (Leak(), [0.5], "compartment numbers in 0.."),
+        (Leak(), [0.5], "Leak: where: expected a compartment number, the name of a region"),
         (Leak(), "tuffft", "no region 'tuffft'"),
         (HH(gnabar=np.nan), "soma", "HH: gnabar is NaN"),
     ],
@@ -172,6 +232,49 @@ def test_an_empty_mask_and_a_stimulus_are_refused(cell):
         cell.insert(Leak(), np.zeros(cell.n, bool))
     with pytest.raises(TypeError, match="jd.simulate"):
         cell.insert(jd.Step(0, 0.0, 1.0, 1.0))
+
+
+# --- what a cell hands out --------------------------------------------------------------------
+
+
+def test_arrays_are_read_only_and_shared_by_nobody(cell):
+    mine = {"distance": np.array([0.0, 9.0]), "length": np.array([10.0, 8.0]), "x": np.ones(2)}
+    mine |= {"kind": np.array([1, 3]), "xyz": np.zeros((2, 3)), "section": np.array([0, 1])}
+    mine |= {"radius": np.ones(2), "parent": np.array([-1, 0]), "area": np.array([9.0, 5.0])}
+    graph = jd.Cell.from_compartments(axial_resistance=[0.0, 5.0], **mine)
+    for one in (cell, graph, cell.set(cm=2.0).insert(Leak(), "soma"), cell.group("g", "soma")):
+        handed = [one.kind, one.length, one.xyz, one.distance, one.section, one.x, one.parent]
+        handed += [one.tree.parent, one.membrane.index, *one.host["regions"].values()]
+        handed += [item.at.index for item in one.inserted]
+        if one.morph is not None:
+            handed += [x for x in vars(one.morph).values() if isinstance(x, np.ndarray)]
+            handed += [*one.morph.labels.values()]
+        for array in handed:
+            with pytest.raises(ValueError, match="read-only"):
+                array[:] = 0
+    before = {name: value.copy() for name, value in mine.items()}
+    for value in mine.values():
+        value[:] = 7  # the caller's arrays stay the caller's
+    for name in ("distance", "length", "x", "kind", "xyz", "section", "parent"):
+        np.testing.assert_array_equal(getattr(graph, name), before[name])
+
+
+def test_a_mask_is_a_copy(cell):
+    mask = cell.region("soma")
+    mask[:] = True
+    assert cell.region("soma").sum() < cell.n
+    section = cell.region("soma[0]")
+    section[:] = True
+    assert cell.region("soma[0]").sum() < cell.n
+
+
+def test_a_morphology_may_change_after_the_cell_was_cut():
+    morph = jd.y_tree()
+    cell = jd.Cell(morph, max_length=60.0)
+    before = cell.morph.points.copy()
+    morph.points[:] = 1.0
+    np.testing.assert_array_equal(cell.morph.points, before)
+    np.testing.assert_array_equal(cell.morph.labels["basal"], morph.labels["basal"])
 
 
 # --- cable ------------------------------------------------------------------------------------
@@ -201,9 +304,12 @@ def test_a_new_radius_is_a_new_cylinder():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"cm": 0.0}, "cm must be > 0"),
-        ({"ra": -1.0}, "ra must be > 0"),
-        ({"cm": np.nan}, "cm must be > 0; compartment 0 has nan"),
+        ({"cm": 0.0}, "cm must be finite and > 0; got 0"),
+        ({"ra": -1.0}, "ra must be finite and > 0"),
+        ({"ra": np.inf}, "ra must be finite and > 0; got inf"),
+        ({"cm": np.nan}, "cm must be finite and > 0; got nan"),
+        ({"cm": 1j}, "cm must be a number or an array of numbers"),
+        ({"cm": jnp.array(1j)}, "cm must be a number or an array of numbers"),
         ({"radius": np.ones(3)}, "radius must be a number or have shape"),
     ],
 )
@@ -225,6 +331,59 @@ def test_cells_are_immutable_and_equal_ones_share_programs(cell):
     assert shape(leak) == shape(twin.insert(Leak(g=3e-4), "soma"))
     assert shape(leak) != shape(cell.insert(Leak(g=1e-4), "basal"))
     assert all(hasattr(leaf, "dtype") for leaf in jax.tree.leaves(leak))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32])
+@pytest.mark.parametrize("shape", ["number", "each"])
+def test_known_numbers_inside_jit(cell, dtype, shape):
+    size = () if shape == "number" else (cell.n,)
+    given = {name: np.full(size, x, dtype) for name, x in (("cm", 2), ("ra", 200), ("radius", 3))}
+    given["celsius"] = np.asarray(20, dtype)
+    right = cell.set(**given)
+    for change in (given, {name: jnp.asarray(x) for name, x in given.items()}):
+        inside = jax.jit(lambda change=change: cell.set(**change))()
+        bare = {name: change[name] for name in ("cm", "ra", "celsius")}
+        made = jax.jit(lambda bare=bare: jd.Cell(jd.pyramidal(), max_length=60.0, **bare))()
+        graph = jax.jit(lambda bare=bare: graph_of(cell, bare))()
+        for name in ("cm", "ra", "radius", "area", "celsius"):
+            x = getattr(inside, name)
+            assert x.dtype == np.float64, name
+            np.testing.assert_allclose(x, getattr(right, name), rtol=1e-12)
+            for other in (made, graph) if name in bare else ():
+                np.testing.assert_array_equal(getattr(other, name), getattr(right, name))
+
+
+def graph_of(cell: jd.Cell, given: dict) -> jd.Cell:
+    return jd.Cell.from_compartments(
+        parent=cell.parent, axial_resistance=np.ones(cell.n), area=np.ones(cell.n), **given
+    )
+
+
+def test_a_cell_made_inside_jit_knows_its_numbers():
+    cm, ra = jnp.asarray(np.float32(1.5)), jnp.asarray(100.0)
+    wrong = jnp.array([1.0, -1.0])
+
+    @jax.jit
+    def f(g):
+        cell = jd.Cell(jd.y_tree(), max_length=60.0, cm=cm, d_lambda=None)
+        with pytest.raises(ValueError, match="cm must be finite and > 0; compartment 2 has -1"):
+            cell.set([0, 2], cm=wrong)
+        cut = jd.Cell(jd.y_tree(), d_lambda=0.1, cm=cm, ra=ra)
+        return cell.insert(Leak(g=g)).set("basal", Leak={"e": -60.0}).cm, cut.cm
+
+    one, two = f(1e-4)
+    np.testing.assert_array_equal(one, np.float64(np.float32(1.5)))
+    assert two.shape == jd.Cell(jd.y_tree(), d_lambda=0.1, cm=1.5).cm.shape
+
+
+def test_traced_numbers_of_the_cable(cell):
+    def total(x):
+        out = cell.set("apical", cm=x, ra=x, radius=x).set(celsius=x)
+        return jnp.sum(out.cm) + out.celsius
+
+    inside = int(cell.region("apical").sum())
+    assert float(jax.jit(jax.grad(total))(2.0)) == inside + 1
+    np.testing.assert_allclose(jax.vmap(total)(jnp.array([2.0, 3.0]))[1], total(3.0))
 
 
 # --- from a graph -----------------------------------------------------------------------------
@@ -267,5 +426,15 @@ def test_a_graph_must_be_one_tree():
             jd.Cell.from_compartments(**(good | change))
     with pytest.raises(TypeError, match="unknown .'colour'."):
         jd.Cell.from_compartments(**good, colour=[1, 2, 3])
+    for change, message in (
+        ({"ra": 0.0}, "ra must be finite and > 0; got 0"),
+        ({"ra": "3"}, "ra must be a number"),
+        ({"cm": [1.0, 1.0, -1.0]}, "cm must be finite and > 0; compartment 2 has -1"),
+        ({"celsius": -300.0}, "celsius must be finite"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            jd.Cell.from_compartments(**good, **change)
+    with pytest.raises(ValueError, match="ra= must be known"):
+        jax.eval_shape(lambda ra: jd.Cell.from_compartments(**good, ra=ra).ra, 3.0)
     with pytest.raises(ValueError, match="needs the present radii"):
         jd.Cell.from_compartments(**good).set(radius=2.0)

@@ -7,11 +7,12 @@ frusta between. Sections join at points without membrane, which are eliminated w
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import ArrayLike
 
+from jaxdend._subset import is_concrete
 from jaxdend.morphology import Morphology
 from jaxdend.units import RA_TO_MOHM
 
@@ -209,19 +210,29 @@ def _eliminate(graph: _Graph, public: int) -> tuple[_Graph, np.ndarray]:
 
 
 def _counts(morph: Morphology, count: ArrayLike) -> np.ndarray:
+    if not is_concrete(count):
+        raise ValueError("the numbers of compartments must be known when tracing.")
     out = np.asarray(count)
+    if out.dtype.kind not in "iuf":
+        raise ValueError(
+            "ncomp must be a whole number of compartments for every section, "
+            f"({morph.n_sections},) of them, or a callable from a section's length in µm; got "
+            f"{count!r:.80}."
+        )
     if out.shape not in ((), (morph.n_sections,)):
         raise ValueError(
             f"the numbers of compartments must be one number or one per section, "
             f"({morph.n_sections},); got shape {out.shape}."
         )
-    if not np.all((out >= 1) & (out == np.floor(out))):
-        i = int(np.argmin((out >= 1) & (out == np.floor(out))))
+    out = np.broadcast_to(out, (morph.n_sections,))
+    whole = (out >= 1) & (out == np.floor(out)) & np.isfinite(out)
+    if not whole.all():
+        i = int(np.argmin(whole))
         raise ValueError(
             f"every section needs a whole number of compartments >= 1; {morph.name[i]} "
-            f"(length {morph.lengths[i]:.1f} µm) got {out.ravel()[i]!r}."
+            f"(length {morph.lengths[i]:.1f} µm) got {out[i]:g}."
         )
-    return np.broadcast_to(out.astype(int), (morph.n_sections,))
+    return out.astype(int)
 
 
 def ncomp_from_max_length(morph: Morphology, max_length: float) -> np.ndarray:
@@ -229,8 +240,7 @@ def ncomp_from_max_length(morph: Morphology, max_length: float) -> np.ndarray:
 
     Odd, so that there is one at the middle of every section.
     """
-    if not max_length > 0:
-        raise ValueError(f"max_length must be > 0 µm; got {max_length}.")
+    max_length = _above_zero("max_length", max_length, " µm")
     need = np.ceil(morph.lengths / max_length * (1 - 1e-9)).astype(int)
     return np.maximum(need + (need + 1) % 2, 1)
 
@@ -245,8 +255,8 @@ def ncomp_from_d_lambda(
     **Arguments:** `ra` Ω·cm and `cm` µF/cm², numbers or `(s,)`. **Source:** Hines & Carnevale 2001,
     and `lambda_f` of NEURON's standard library, which sums over the points of the section.
     """
-    if not (d_lambda > 0 and frequency > 0):
-        raise ValueError(f"d_lambda and frequency must be > 0; got {d_lambda} and {frequency}.")
+    d_lambda = _above_zero("d_lambda", d_lambda)
+    frequency = _above_zero("frequency", frequency, " Hz")
     a, b, owner = morph.pieces()
     h = np.diff(morph.arc)[np.diff(morph.section_of_point) == 0]
     rate = 4 * np.pi * frequency * np.asarray(ra, float) * np.asarray(cm, float)
@@ -268,14 +278,15 @@ def counts_by_rule(
     *,
     max_length: float | None = None,
     d_lambda: float | None = None,
-    ncomp: Callable[[float], int] | None = None,
+    ncomp: ArrayLike | Callable[[float], int] | None = None,
     ra: ArrayLike = 100.0,
     cm: ArrayLike = 1.0,
 ) -> np.ndarray:
     """`(s,)` numbers of compartments by the one of three rules that is given.
 
     **Arguments:** `max_length` µm, `d_lambda` (which takes the means of `ra` Ω·cm and `cm` µF/cm²)
-    or `ncomp`; see `ncomp_from_max_length`, `ncomp_from_d_lambda` and `ncomp_from_callable`.
+    or `ncomp`, a number for every section, `(s,)` of them or a callable; see
+    `ncomp_from_max_length`, `ncomp_from_d_lambda` and `ncomp_from_callable`.
 
     **Raises:** `ValueError` for none or several of them, or where the rule refuses.
     """
@@ -283,13 +294,30 @@ def counts_by_rule(
     given = [name for name, value in rules.items() if value is not None]
     if len(given) != 1:
         raise ValueError(
-            "Cell needs exactly one of max_length= (µm), d_lambda= or ncomp= (a callable) to know "
-            f"how finely to cut the morphology; got {' and '.join(given) or 'none of them'}."
+            "Cell needs exactly one of max_length= (µm), d_lambda= or ncomp= (a number per section "
+            "or a callable) to know how finely to cut the morphology; got "
+            f"{' and '.join(given) or 'none of them'}."
         )
     if max_length is not None:
         return ncomp_from_max_length(morph, max_length)
-    if ncomp is not None:
+    if callable(ncomp):
         return ncomp_from_callable(morph, ncomp)
-    return ncomp_from_d_lambda(
-        morph, cast(float, d_lambda), ra=float(np.mean(ra)), cm=float(np.mean(cm))
-    )
+    if ncomp is not None:
+        return _counts(morph, ncomp)
+    if not is_concrete(ra, cm):
+        raise ValueError(
+            "Cell: d_lambda= needs known ra= and cm=, which decide how many compartments there "
+            "are. Cut the cell with known ones, and give the traced ones to cell.set(ra=, cm=)."
+        )
+    means = (float(np.mean(np.asarray(value, float))) for value in (ra, cm))
+    ra, cm = (_above_zero(name, mean) for name, mean in zip(("ra", "cm"), means, strict=True))
+    return ncomp_from_d_lambda(morph, cast(float, d_lambda), ra=ra, cm=cm)
+
+
+def _above_zero(name: str, value: Any, unit: str = "") -> float:
+    if not is_concrete(value):
+        raise ValueError(f"{name} must be known when tracing: it decides how many compartments.")
+    number = np.asarray(value)
+    if number.dtype.kind not in "iuf" or number.ndim or not number > 0:
+        raise ValueError(f"{name} must be > 0{unit}; got {value!r:.80}.")
+    return float(number)

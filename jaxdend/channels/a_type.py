@@ -35,7 +35,8 @@ class KA(AbstractChannel):
     @classmethod
     def proximal(cls, **changes: Any) -> "KA":
         """The channel within 100 µm of the soma: `kap`."""
-        return cls(**changes)
+        published = {"vhalfn": 11.0, "zetan": -1.5, "gmn": 0.55, "a0n": 0.05, "nmin": 0.1}
+        return cls(**{**published, **changes})
 
     @classmethod
     def distal(cls, **changes: Any) -> "KA":

@@ -119,12 +119,15 @@ class CaPoirazi(AbstractChannel):
     @classmethod
     def r_type(cls, **changes: Any) -> "CaPoirazi":
         """The R-type channel of the dendrites, published as `car`."""
-        return cls(**changes)
+        published = {"half_m": -48.5, "slope_m": 3.0, "tau_m": 50.0}
+        published |= {"half_h": -53.0, "slope_h": 1.0, "tau_h": 5.0}
+        return cls(**{**published, **changes})
 
     @classmethod
     def r_type_soma(cls, **changes: Any) -> "CaPoirazi":
         """The R-type channel of the soma, slower and at lower voltages, published as `somacar`."""
-        published = {"half_m": -60.0, "tau_m": 100.0, "half_h": -62.0}
+        published = {"half_m": -60.0, "slope_m": 3.0, "tau_m": 100.0}
+        published |= {"half_h": -62.0, "slope_h": 1.0, "tau_h": 5.0}
         return cls(**{**published, **changes})
 
     @classmethod

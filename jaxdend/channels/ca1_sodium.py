@@ -32,7 +32,7 @@ class NaCA1(AbstractChannel):
     @classmethod
     def soma(cls, **changes: Any) -> "NaCA1":
         """The channel of soma and axon, without slow inactivation."""
-        return cls(**changes)
+        return cls(**{"ar": 1.0, **changes})
 
     @classmethod
     def dendrite(cls, **changes: Any) -> "NaCA1":

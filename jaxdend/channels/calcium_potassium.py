@@ -55,7 +55,8 @@ class BK(AbstractChannel):
     @classmethod
     def migliore(cls, **changes: Any) -> "BK":
         """The set of `cagk` in Shah et al. (2008) PNAS 105:7869, ModelDB 112546; the defaults."""
-        return cls(**changes)
+        published = {"abar": 0.28, "bbar": 0.48, "k1": 0.48e-3, "k2": 0.13e-6}
+        return cls(**{**published, **changes})
 
     @classmethod
     def poirazi(cls, **changes: Any) -> "BK":

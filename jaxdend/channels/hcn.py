@@ -68,7 +68,7 @@ class HCN(AbstractChannel):
     @classmethod
     def proximal(cls, **changes: Any) -> "HCN":
         """The channel within 100 µm of the soma."""
-        return cls(**changes)
+        return cls(**{"vhalfl": -73.0, **changes})
 
     @classmethod
     def distal(cls, **changes: Any) -> "HCN":

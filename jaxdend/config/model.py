@@ -17,8 +17,10 @@ duration = 30.0
 amplitude = 0.5
 [simulate]
 t1 = 40.0
-record = [{region = "soma"}, {region = "apical", distance = 300.0}]
+record = ["soma", {region = "apical", distance = 300.0}]
 ```
+
+A place is the name of a region or section, a compartment number, or a table that says where.
 """
 
 import dataclasses
@@ -196,7 +198,8 @@ class Experiment:
         A pure function of `theta`: `jax.jit`, `jax.grad` and `jax.vmap` work on it.
         """
         cell = self.base
-        if settings := {k.split(".")[1]: v for k, v in theta.items() if k.startswith("cell.")}:
+        settings: Any = {k.split(".")[1]: v for k, v in theta.items() if k.startswith("cell.")}
+        if settings:
             cell = cell.set(**settings)
         for i, item in enumerate(self.model.resolved.get("insert", [])):
             values = {k: v for k, v in item.items() if k not in ("channel", "where", "name")}

@@ -211,17 +211,26 @@ def names() -> Check:
     def check(value: Any) -> list[str]:
         items = value if isinstance(value, list) else [value]
         if not items or not all(isinstance(item, str) for item in items):
-            raise ValueError('expected a region such as "soma", or a list of them')
+            raise ValueError('expected a region or section such as "soma", or a list of them')
         return items
 
     return check
 
 
 def places() -> Check:
-    """A place such as `{region = "apical", distance = 300}`, or a list of them."""
+    """A place such as `{region = "apical", distance = 300}`, or a list of them.
+
+    A name alone, of a region or section, is short for `{region = name}`, and a whole number for
+    `{site = number}`.
+    """
 
     def one(value: Any) -> Table:
-        wanted = f'a place such as {{region = "apical", distance = 300}} ({"/".join(_PLACE_KEYS)})'
+        if isinstance(value, str):
+            return {"region": value}
+        if isinstance(value, int) and not isinstance(value, bool):
+            return {"site": value}
+        wanted = 'a place such as "soma" or {region = "apical", distance = 300} '
+        wanted += f"({'/'.join(_PLACE_KEYS)})"
         if not isinstance(value, dict) or not value:
             raise ValueError(f"expected {wanted}")
         for name, item in value.items():

@@ -9,7 +9,6 @@ import numpy as np
 from jaxdend.cell import Cell, Inserted
 from jaxdend.dynamics import build_model
 from jaxdend.io._neuron_names import Counterpart, candidates, densities, matches
-from jaxdend.mechanisms.base import AbstractPool
 
 
 @dataclass
@@ -60,7 +59,7 @@ def gather(cell: Cell, unknown: str, v0: np.ndarray) -> Membrane:
                 _start(out, cell, number, counterpart, rows, v0)
         at = item.at.index
         mechanism = item.mechanism
-        if isinstance(mechanism, AbstractPool):
+        if mechanism.writes:
             out.pool[at] = True
         if "ca" in mechanism.reads or getattr(mechanism, "ion", None) == "ca":
             out.calcium[at] = True
@@ -140,8 +139,8 @@ def _start(
     v0: np.ndarray,
 ) -> None:
     """Where gates start, for the files that do not start them at rest."""
-    item, h = cell.inserted[number], jnp.asarray(1.0)
-    model = build_model(cell, (), grid=jnp.arange(2) * h, h=h, rounded=True, widths=())
+    item = cell.inserted[number]
+    model = build_model(cell, (), start=jnp.asarray(0.0), h=jnp.asarray(1.0))
     state = model.initial(jnp.asarray(v0), True).mechanisms[number]
     gates = out.gates.setdefault(counterpart.suffix, {})
     for name in counterpart.states:

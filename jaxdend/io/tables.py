@@ -43,11 +43,8 @@ def write_table(cell: Cell, path: str | os.PathLike[str], by: By = "compartment"
 
 def _parameters(cell: Cell) -> list[tuple[str, str, str, np.ndarray]]:
     """Mechanism, parameter, unit and `(n,)` values, NaN where it is not inserted."""
-    out, seen = [], {}
-    for item in cell.inserted:
-        kind = type(item.mechanism).__name__
-        seen[kind] = seen.get(kind, 0) + 1
-        name = kind if seen[kind] == 1 else f"{kind}({seen[kind]})"  # with another static setting
+    out = []
+    for name, item in cell.mechanisms.items():
         for field in dataclasses.fields(item.mechanism):
             value = getattr(item.mechanism, field.name)
             if value is None or np.shape(value) not in ((), (len(item.at),)):

@@ -6,7 +6,11 @@ tree, the solver or the time step of the voltage: it states its equations and no
 
 import abc
 import dataclasses
-from typing import Any, ClassVar
+import difflib
+import inspect
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, ClassVar, Self
 
 import equinox as eqx
 import jax
@@ -24,9 +28,12 @@ def _leaf(value: ArrayLike | None) -> Array | None:
     if value is None or (isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.inexact)):
         return value
     try:
+        if any(isinstance(x, str | bytes) for x in jax.tree.leaves(value)):
+            raise TypeError("numpy would read the number in a text")
         return jnp.asarray(value, dtype=jnp.result_type(float))
     except TypeError:
-        return value  # type: ignore[reportReturnType]  # a placeholder of a tree transformation
+        # a placeholder of a tree transformation, or what `Cell.insert` refuses by name
+        return value  # type: ignore[reportReturnType]
 
 
 def param(default: Any = dataclasses.MISSING, *, unit: str, doc: str = "") -> Any:
@@ -106,6 +113,21 @@ class AbstractMechanism(eqx.Module):
         del x, env, t
         return v
 
+    __slots__ = ("_given",)  # fields named at construction; no part of the pytree
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Note which parameters are given: `Cell.insert` leaves the others as they are."""
+        self = super().__new__(cls)
+        names = _arguments(cls)
+        if names is not None:
+            _check_names(cls.__name__, names, kwargs)
+            object.__setattr__(self, "_given", frozenset(names[: len(args)]) | frozenset(kwargs))
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickled ones do not know what was given."""
+        return _restored, (type(self), self.__dict__)
+
     def gates(self, v: Array, env: Env) -> Gates:
         """Steady state (1) and time constant (ms) of every gate at `v (k,)` mV.
 
@@ -127,6 +149,38 @@ class AbstractMechanism(eqx.Module):
         if not overrides(self, "derivative"):
             return _relaxed((self, env, h), v, x)
         return exponential_euler(lambda y: self.derivative(v, y, env), x, h)
+
+
+def named(mechanism: AbstractMechanism) -> frozenset[str]:
+    """The fields that the caller named when the mechanism was constructed.
+
+    All of them where that is not known: a mechanism that went through `jax.jit`, `jax.tree.map`
+    and the like, that was copied or loaded, or whose class has an `__init__` of its own.
+    """
+    every = frozenset(field.name for field in dataclasses.fields(mechanism))
+    return getattr(mechanism, "_given", every)
+
+
+@cache
+def _arguments(cls: type) -> tuple[str, ...] | None:
+    """The arguments of a class where they are its fields, else `None`."""
+    fields = tuple(field.name for field in dataclasses.fields(cls) if field.init)
+    arguments = tuple(inspect.signature(cls.__init__).parameters)[1:]
+    return fields if arguments == fields else None
+
+
+def _check_names(owner: str, known: tuple[str, ...], given: Mapping[str, Any]) -> None:
+    for name in given:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise TypeError(f"{owner} has no parameter {name!r}; it has {', '.join(known)}.{hint}")
+
+
+def _restored(cls: type, fields: dict[str, Any]) -> AbstractMechanism:
+    out = object.__new__(cls)
+    out.__dict__.update(fields)
+    return out
 
 
 def _relax(setting: tuple, v: Array, x: States) -> States:

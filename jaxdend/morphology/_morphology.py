@@ -93,8 +93,11 @@ class Morphology:
         return self.labels[name].copy()
 
     def section_points(self, section: int | str) -> np.ndarray:
-        """`(m, 4)` x, y, z, diameter (µm) of one section, given by number or name."""
-        i = self.name.index(section) if isinstance(section, str) else section
+        """`(m, 4)` x, y, z, diameter (µm) of one section, given by number or name.
+
+        **Raises:** `ValueError` for a section that there is not.
+        """
+        i = self._number(section)
         return self.points[self.offsets[i] : self.offsets[i + 1]]
 
     def segments(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -111,8 +114,14 @@ class Morphology:
         """
         if isinstance(region, str):
             gone = self.region(region)
-        else:
+        elif isinstance(region, int | np.integer) and not isinstance(region, bool):
             gone = self.kind == region
+        else:
+            raise ValueError(
+                "without takes the name of one region or one SWC type, such as "
+                f'without("axon") or without(2); got {region!r:.80}. For several, call it on the '
+                "result: m.without(2).without(3). Single sections cannot be taken out."
+            )
         if not gone.any():
             raise ValueError(
                 f"no section of SWC type {region}; there are {np.unique(self.kind).tolist()}."
@@ -127,8 +136,11 @@ class Morphology:
 
     def scaled(self, length: float = 1.0, diameter: float = 1.0) -> "Morphology":
         """A new morphology, coordinates times `length` and diameters times `diameter`."""
-        if not (length > 0 and diameter > 0):
-            raise ValueError(f"scaled needs factors > 0; got length={length}, diameter={diameter}.")
+        positive = [isinstance(x, int | float | np.number) and x > 0 for x in (length, diameter)]
+        if not all(positive) or not np.isfinite([length, diameter]).all():
+            raise ValueError(
+                f"scaled needs factors > 0; got length={length!r}, diameter={diameter!r}."
+            )
         factors = np.array([length, length, length, diameter], self.points.dtype)
         return replace(self, points=self.points * factors)
 
@@ -147,14 +159,17 @@ class Morphology:
         stand-in for a lost axon:
         `m.without("axon").with_cylinder(2, 30, 1).with_cylinder(2, 30, 1, "axon[0]", 1.0)`.
 
-        **Raises:** `ValueError` for an unknown parent, `MorphologyError` for sizes <= 0.
+        **Raises:** `ValueError` for an unknown parent, a place off it, or a kind that is no SWC
+        type, `MorphologyError` for sizes <= 0.
         """
-        if isinstance(parent, str):
-            if parent not in self.name:
-                raise ValueError(
-                    f"no section {parent!r}; the first are {', '.join(self.name[:6])}."
-                )
-            parent = self.name.index(parent)
+        if isinstance(kind, bool) or not isinstance(kind, int | np.integer) or kind < 0:
+            raise ValueError(
+                "with_cylinder: kind is an SWC type: 1 soma, 2 axon, 3 basal, 4 apical, or "
+                f"another number for other sections; got {kind!r:.80}."
+            )
+        if not 0.0 <= parent_x <= 1.0:
+            raise ValueError(f"with_cylinder: parent_x must lie in [0, 1]; got {parent_x}.")
+        parent = self._number(parent)
         on = self.section_points(parent)
         at = on[0] if parent_x == 0 else on[-1] if parent_x == 1 else on[len(on) // 2]
         way = np.asarray(direction, float) / np.linalg.norm(direction)
@@ -162,6 +177,18 @@ class Morphology:
         points = np.array(ends, self.points.dtype)
         branches = self._branches()
         return assemble([*branches, Branch(points, parent, parent_x, kind)], source=self.source)
+
+    def _number(self, section: int | str) -> int:
+        """The number of a section, given by number or name."""
+        names = list(self.name)
+        if isinstance(section, str) and section in names:
+            return names.index(section)
+        if isinstance(section, int | np.integer) and 0 <= section < len(names):
+            return int(section)
+        raise ValueError(
+            f"no section {section!r:.80}; there are {len(names)}, numbered from 0, and the first "
+            f"are {', '.join(names[:6])}."
+        )
 
     def pieces(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The frusta: `(q, 4)` start and end (x, y, z, diameter, µm) and `(q,)` section."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optimistix
@@ -24,7 +25,7 @@ FIRST = 0.01  # ms, the first step tried
 class TimeShift(diffrax.AbstractAdaptiveStepSizeController):
     """Accepts a step whose error amounts to at most `tolerance` ms; see `AbstractRosenbrock`."""
 
-    tolerance: Array  # () ms
+    tolerance: Array = eqx.field(kw_only=True)  # () ms
     rtol: float = 0.0
     atol: float = 0.0
     norm: Callable = optimistix.rms_norm
@@ -57,7 +58,7 @@ class TimeShift(diffrax.AbstractAdaptiveStepSizeController):
         growth = jnp.where(jnp.isfinite(size), jnp.clip(growth, 0.2, 10.0), 0.1)
         new = jnp.where(fine, growth, jnp.minimum(growth, 0.9)) * h
         tiny = 8 * jnp.finfo(h.dtype).eps * jnp.maximum(jnp.abs(t0), 1e-3)
-        results = diffrax.RESULTS
+        results: Any = diffrax.RESULTS
         stuck = ~fine & (new < tiny)
         result = results.where(stuck, results.dt_min_reached, results.successful)
         start = jnp.where(fine, t1, t0)
@@ -73,25 +74,21 @@ class AtEdges(diffrax.AbstractAdaptiveStepSizeController):
     the next one starts from the edge.
     """
 
-    controller: diffrax.AbstractStepSizeController
+    controller: Any
     short: bool
+    rtol: Any  # these three as of the controller: implicit solvers ask for them
+    atol: Any
+    norm: Any
 
-    @property
-    def rtol(self) -> Any:  # type: ignore[override]
-        """The relative tolerance of the controller inside; so are `atol` and `norm`."""
-        return getattr(self.controller, "rtol", None)
-
-    @property
-    def atol(self) -> Any:  # type: ignore[override]
-        return getattr(self.controller, "atol", None)
-
-    @property
-    def norm(self) -> Any:  # type: ignore[override]
-        return getattr(self.controller, "norm", None)
+    @classmethod
+    def of(cls, controller: Any, *, short: bool) -> "AtEdges":
+        """`controller`, with an end at every edge."""
+        rtol, atol, norm = (getattr(controller, n, None) for n in ("rtol", "atol", "norm"))
+        return cls(controller=controller, short=short, rtol=rtol, atol=atol, norm=norm)
 
     def wrap(self, direction: Any) -> "AtEdges":
         """Wraps the inner controller; time runs only forwards."""
-        return AtEdges(self.controller.wrap(direction), self.short)
+        return AtEdges.of(self.controller.wrap(direction), short=self.short)
 
     def init(
         self, terms: Any, t0: Array, t1: Array, y0: State, dt0: Array | None, args: Model,

@@ -18,7 +18,6 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
-from jaxdend._jax import while_loop
 from jaxdend._small import depends
 from jaxdend._types import as_leaf
 from jaxdend.dynamics import Model, State
@@ -58,7 +57,7 @@ class AbstractRosenbrock(diffrax.AbstractSolver):
     """
 
     tolerance: eqx.AbstractVar[Array]  # () ms
-    # Whether reverse mode may be asked for: refused steps are then kept from it. `simulate` sets it.
+    # Whether reverse mode may follow, from which refused steps are kept; `simulate` sets it.
     gated: eqx.AbstractVar[bool]
     tableau: eqx.AbstractClassVar[Tableau]
 
@@ -102,14 +101,14 @@ class AbstractRosenbrock(diffrax.AbstractSolver):
                 lambda y: y,
                 y,
             )
-        given, gate = (eqx.filter(args, eqx.is_inexact_array), y, t0, t1 - t0), None
+        given: tuple[Any, ...] = (eqx.filter(args, eqx.is_inexact_array), y, t0, t1 - t0)
+        gate = None
         if self.gated:
             given, gate = _shut(given)
-        numbers, *start = given
-        out = rosenbrock_step(self.tableau, eqx.combine(numbers, args), *start)
+        out = rosenbrock_step(self.tableau, eqx.combine(given[0], args), *given[1:])
         y1, error, dense = out if gate is None else _opened(out, gate)
         blown = ~(jnp.max(jnp.abs(jax.lax.stop_gradient(y1.v))) <= LIMIT)
-        results = diffrax.RESULTS
+        results: Any = diffrax.RESULTS
         result = results.where(blown, results.nonlinear_divergence, results.successful)
         return y1, error, {"y0": y, "y1": y1, "dense": list(dense)}, heads, result
 
@@ -121,14 +120,8 @@ class AbstractRosenbrock(diffrax.AbstractSolver):
         for queue, x in zip(model.tables, y.inputs, strict=True):
             if queue is not None:
                 due = queue.behind(t)
-                x, head = while_loop(
-                    lambda carry, due=due: carry[1] < due,
-                    lambda carry, queue=queue, due=due: queue.deliver(*carry, due),
-                    (x, heads[len(new)]),
-                    max_steps=queue.rounds,
-                    kind="checkpointed" if self.gated else "lax",
-                )
-                new.append(head)
+                x = queue.deliver(x, heads[len(new)], due, reverse=self.gated)
+                new.append(due)
             inputs.append(x)
         return State(y.v, y.mechanisms, inputs), new
 

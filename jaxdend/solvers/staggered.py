@@ -93,8 +93,8 @@ class CrankNicolson(AbstractStaggered):
 
     Gates live half a step ahead of the voltage. Events enter at their exact times and stimuli with
     their exact mean over the step (`round_events=True` for NEURON's rounding); compartments of area
-    0 are solved for at the end of the step, where NEURON's would ring. With a stiff input, such as a
-    voltage clamp that is not soft, the voltage takes the L-stable SDIRK step of Alexander (1977,
+    0 are solved for at the end of the step, where NEURON's would ring. With a stiff input, such as
+    a voltage clamp that is not soft, the voltage takes the L-stable SDIRK step of Alexander (1977,
     doi:10.1137/0714068, γ = 1 - 1/√2), of the same order, which does not ring, and two half steps
     of backward Euler around its edges, which do not overshoot. The input then acts with its mean
     over the step around each moment, so that results move smoothly with the time of a jump.

@@ -95,7 +95,7 @@ class Stepwise(diffrax.AbstractAdjoint):
             return _written(buffers, ts, ys)
 
         good = jnp.all(failed == jnp.inf)
-        results = diffrax.RESULTS
+        results: Any = diffrax.RESULTS
         state = eqx.tree_at(
             lambda s: (
                 s.y, s.tprev, s.tnext, s.solver_state, s.result, s.num_steps,

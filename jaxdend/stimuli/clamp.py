@@ -93,7 +93,7 @@ class VoltageClamp(AbstractInput):
     def prepare(self) -> AbstractInput:
         twice = self.times[1:] == self.times[:-1]
         jumps = jnp.concatenate([jnp.ones(1, bool), twice]).at[-1].set(True)
-        return Ready(self, integrals(self.times, self.values), jnp.cumsum(jumps))
+        return Ready(self.site, self, integrals(self.times, self.values), jnp.cumsum(jumps))
 
     def edges(self) -> Array:
         return self.times
@@ -113,14 +113,10 @@ class VoltageClamp(AbstractInput):
 class Ready(AbstractInput):
     """A `VoltageClamp` with the integral of its command, as a run evaluates it."""
 
+    site: Array  # (k,) int, as of the clamp
     clamp: VoltageClamp
     sums: Integrals
     jumps_before: Array  # (j,) int, how many knots up to each one switch it or make a jump
-
-    @property
-    def site(self) -> Array:  # type: ignore[override]
-        """The compartments that the clamp holds."""
-        return self.clamp.site
 
     def outward(self, v: Array, x: Own, t0: Array, t1: Array) -> Array:
         del x
@@ -135,7 +131,7 @@ class Ready(AbstractInput):
         return self.clamp.times
 
     def since(self, origin: Array) -> "Ready":
-        return Ready(self.clamp.since(origin), self.sums, self.jumps_before)
+        return Ready(self.site, self.clamp.since(origin), self.sums, self.jumps_before)
 
     def jumps(self, t0: Array, t1: Array) -> Array:
         """Whether a knot in `[t0, t1]` switches the clamp or makes the command jump."""

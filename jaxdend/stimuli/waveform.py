@@ -21,8 +21,8 @@ Integrals = tuple[Array, Array]  # (..., m) each: a sum, and what rounding took 
 class Waveform(AbstractStimulus):
     """A current that is linear between samples at `times`, independent of the time step.
 
-    Two equal times make a jump. Over `[t0, t1]` it has its exact mean. Before the first and from the last sample on it is zero, or with `hold=True` the first and the
-    last value.
+    Two equal times make a jump. Over `[t0, t1]` it has its exact mean. Before the first and from
+    the last sample on it is zero, or with `hold=True` the first and the last value.
 
     **Raises:** `ValueError` for fewer than two samples, shapes that do not match, NaN or inf,
     times that go backwards.
@@ -47,19 +47,15 @@ class Waveform(AbstractStimulus):
         return shifted(self, origin, "times")
 
     def prepare(self) -> AbstractStimulus:
-        return Sampled(self, integrals(self.times, self.values))
+        return Sampled(self.site, self, integrals(self.times, self.values))
 
 
 class Sampled(AbstractStimulus):
     """A `Waveform` with its integral up to every sample, as a run evaluates it."""
 
+    site: Array  # (k,) int, as of the waveform
     wave: Waveform
     sums: Integrals
-
-    @property
-    def site(self) -> Array:  # type: ignore[override]
-        """The compartments that the waveform enters."""
-        return self.wave.site
 
     def current(self, t0: Array, t1: Array) -> Array:
         times, values = self.wave.times, self.wave.values
@@ -74,7 +70,7 @@ class Sampled(AbstractStimulus):
         return self.wave.times
 
     def since(self, origin: Array) -> "Sampled":
-        return Sampled(self.wave.since(origin), self.sums)
+        return Sampled(self.site, self.wave.since(origin), self.sums)
 
 
 class Noise(AbstractStimulus):

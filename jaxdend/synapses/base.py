@@ -44,9 +44,9 @@ class AbstractSynapse(AbstractInput):
 
     **Arguments:** `site` int or `(k,)`; `weight` µS, the peak conductance of an event: a scalar,
     `(k,)`, or one number per event `(k, m)`; `times` ms, in any order and padded with inf: `(m,)`
-    or `(1, m)` for all synapses, or `(k, m)`, or counts in bins, `Binned`; `e_rev` mV, a scalar or `(k,)`;
-    `max_per_step`, a bound on the events of the group in one time step, needed only to make traced
-    event times fast.
+    or `(1, m)` for all synapses, or `(k, m)`, or counts in bins, `Binned`; `e_rev` mV, a scalar or
+    `(k,)`; `max_per_step`, a bound on the events of the group in one time step, needed only to make
+    traced event times fast.
     **Raises:** `ValueError` for shapes that do not match, and for numbers that are not finite
     (event times may be inf).
     """
@@ -257,8 +257,8 @@ def check_times(owner: Any) -> None:
     if getattr(times, "shape", None) == (k,) and k > 1:
         name = type(owner).__name__
         raise ValueError(
-            f"{name}.times: {k} times for {k} synapses may mean one event for each or {k} events "
-            f"for all. Write {name}(..., times=times[:, None]) for one event each (shape ({k}, 1)), "
-            f"or times=times[None, :] for all of them everywhere (shape (1, {k}))."
+            f"{name}.times: {k} times for {k} synapses may mean one event for each, or {k} events "
+            f"for all. Write times[:, None], shape ({k}, 1), for one event each, or "
+            f"times[None, :], shape (1, {k}), for all of them everywhere."
         )
     check_field(owner, "times", "times", [(m,), (1, m), (k, m)])

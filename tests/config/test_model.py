@@ -73,6 +73,40 @@ def test_theta_replaces_a_parameter(tmp_path):
     np.testing.assert_allclose(cell.ra, 50.0)
 
 
+def test_places_by_name(tmp_path):
+    changed = tables()
+    changed["insert"] = [{"channel": "Leak", "where": ["soma", "dend[0]"]}]
+    changed["stimulus"][0]["at"] = "dend[0]"
+    changed["simulate"]["record"] = ["soma", "dend[0]", 2]
+    built = check(tmp_path, changed).build()
+    cell = built.neuron({})
+    middle = cell.locate(section="dend[0]", x=0.5)
+    assert built.sites == (cell.locate("soma"), middle, 2)
+    assert built.labels == ("soma", "dend[0]", "site 2")
+    assert list(built.inputs[0].site) == [middle]
+    inside = cell.region("soma") | (cell.section == cell.section_names.index("dend[0]"))
+    np.testing.assert_array_equal(cell.mechanisms["Leak"].at.index, np.flatnonzero(inside))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: t["stimulus"][0].update(at=""),
+        lambda t: t["stimulus"][0].update(at={"region": "", "distance": 10.0}),
+        lambda t: t["synapse"][0].update(at=["soma", ""]),
+        lambda t: t["simulate"].update(record=""),
+        lambda t: t["simulate"].update(record={"region": ""}),
+        lambda t: t["insert"][0].update(where=""),
+        lambda t: t["insert"][0].update(where=["soma", ""]),
+    ],
+)
+def test_a_name_that_is_empty_is_no_place(tmp_path, change):
+    changed = tables()
+    change(changed)
+    with pytest.raises(ConfigError, match="no region '' in this cell; it has .*all, .*soma"):
+        check(tmp_path, changed).build()
+
+
 def test_starts_from_rest(tmp_path):
     changed = tables()
     changed["stimulus"], changed["synapse"] = [], []
@@ -125,7 +159,7 @@ def _item(section, i, key, value):
         (_set("simulate", "t1", -4.0), r"\[simulate\]: .*t1 must lie after"),
         (_set("simulate", "solver", "RK4"), "solver: expected one of"),
         (_set("simulate", "v0", "resting"), "v0: expected a number in mV or one of rest"),
-        (_set("simulate", "record", "soma"), "record: expected a place"),
+        (_set("simulate", "record", 0.5), "record: expected a place"),
     ],
 )
 def test_wrong_files_are_refused(tmp_path, change, message):

@@ -81,13 +81,16 @@ def test_checks_accept_and_refuse(check, good, bad):
 
 def test_names_and_places_become_lists():
     assert names()("soma") == ["soma"]
-    assert places()({"site": 3}) == [{"site": 3}]
+    assert places()({"site": 3}) == places()(3) == [{"site": 3}]
+    assert places()("dend[0]") == [{"region": "dend[0]"}]
+    assert places()(["soma", {"site": 3}]) == [{"region": "soma"}, {"site": 3}]
 
 
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("soma", "expected a place"),
+        (0.5, "expected a place"),
+        (True, "expected a place"),
         ([], "at least one place"),
         ({"regoin": "soma"}, "did you mean 'region'"),
         ({"region": 1}, "region has a value of the wrong type"),

@@ -1,12 +1,14 @@
 """The mechanism base class: parameters, and how states move."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import Array
 
-from jaxdend.mechanisms.base import AbstractChannel, Env, exponential_euler, param
+from jaxdend.mechanisms.base import AbstractChannel, Env, exponential_euler, named, param
 
 V = jnp.linspace(-100.0, 40.0, 29)
 ENV = Env(jnp.asarray(6.3), {}, {}, {})
@@ -53,6 +55,21 @@ def test_parameters_are_floating_leaves():
     assert len(jax.tree.leaves(Kdr())) == 2
     assert Kdr(gbar=jnp.ones(3, jnp.float32)).gbar.dtype == jnp.float32
     assert Kdr(gbar=None).gbar is None
+    assert Kdr(gbar="0.1").gbar == "0.1"  # numpy would read the number; `Cell.insert` refuses it
+    listed = jax.jit(lambda x: Kdr(gbar=[x, 2.0]).gbar)(1.0)
+    np.testing.assert_array_equal(listed, [1.0, 2.0])
+
+
+def test_what_is_named_is_known_and_no_part_of_the_tree():
+    made = Kdr(0.02)
+    assert named(made) == {"gbar"}
+    assert named(Kdr(ek=-80.0)) == {"ek"}
+    assert named(Kdr()) == frozenset()
+    assert jax.tree.structure(made) == jax.tree.structure(Kdr())
+    assert named(jax.tree.map(lambda x: x, made)) == {"gbar", "ek"}
+    assert named(dataclasses.replace(made, ek=-80.0)) == {"gbar", "ek"}
+    with pytest.raises(TypeError, match="Kdr has no parameter 'gbra'; it has gbar, ek. Did you"):
+        Kdr(gbra=0.1)
 
 
 def test_new_numbers_share_one_treedef_and_one_compilation():

@@ -63,6 +63,34 @@ def test_regions():
         morph.region("tuft")
 
 
+@pytest.mark.parametrize(
+    ("use", "message"),
+    [
+        (lambda m: m.without([10, 11]), r"one region or one SWC type.*got \[10, 11\]"),
+        (lambda m: m.without(["axon", "basal"]), "one region or one SWC type"),
+        (lambda m: m.without(np.array([False, True, False, False])), "one region or one SWC type"),
+        (lambda m: m.without(True), "one region or one SWC type"),
+        (lambda m: m.without(2.0), "one region or one SWC type"),
+        (lambda m: m.without(None), "one region or one SWC type"),
+        (lambda m: m.without(10), r"no section of SWC type 10; there are \[1, 2, 3, 4\]"),
+        (lambda m: m.without(""), "no region ''; this morphology has soma"),
+        (lambda m: m.section_points("dend[9]"), "no section 'dend.9.'; there are 4, .*soma.0."),
+        (lambda m: m.section_points(4), "no section 4; there are 4, numbered from 0"),
+        (lambda m: m.section_points(-1), "no section -1"),
+        (lambda m: m.with_cylinder(3, 10.0, 1.0, 4), "no section 4; there are 4"),
+        (lambda m: m.with_cylinder(3, 10.0, 1.0, "dend[9]"), "no section 'dend.9.'"),
+        (lambda m: m.with_cylinder(3, 10.0, 1.0, "soma[0]", 2.0), r"parent_x must lie in \[0, 1\]"),
+        (lambda m: m.with_cylinder("axon", 10.0, 1.0), "kind is an SWC type: .*got 'axon'"),
+        (lambda m: m.scaled("2"), "scaled needs factors > 0; got length='2'"),
+        (lambda m: m.scaled(np.nan), "scaled needs factors > 0"),
+        (lambda m: m.scaled(diameter=np.inf), "scaled needs factors > 0"),
+    ],
+)
+def test_wrong_arguments_are_named(use, message):
+    with pytest.raises(ValueError, match=message):
+        use(small())
+
+
 def test_without_takes_what_hangs_on_it():
     morph = small()
     assert morph.without("axon").name == ("soma[0]", "dend[0]", "apic[0]")
