@@ -82,12 +82,12 @@ def run(numbers: tuple, plan: dict[str, Any], setting: Setting) -> Traces:
     def save(t: Array, y: State, args: Model) -> tuple:
         del args
         seen = look(t, y)  # what nobody looks at is not computed
-        values = tuple(
+        values = [  # a list: equinox takes an empty tuple for a leaf
             what(t + t0, seen, outer)
             if callable(what)
             else (order.voltage(y, what) if setting.staggered else seen.v[what])
             for what in plan.values()
-        )
+        ]
         return values, _extent(y)
 
     def last(t: Array, y: State, args: Model) -> tuple:

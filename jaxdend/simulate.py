@@ -265,7 +265,8 @@ def _sites(place: Any, cell: Cell) -> Array:
         found = jnp.asarray(cell.sites(place))
     except ValueError as error:
         raise ValueError(f"simulate: record= {error}") from None
-    return found[0] if jnp.ndim(place) == 0 and not isinstance(place, str) else found
+    single = not isinstance(place, str | list | tuple) and jnp.ndim(place) == 0
+    return found[0] if single else found
 
 
 def _width(

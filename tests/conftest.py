@@ -1,4 +1,12 @@
-"""Shared settings and fixtures: float64, seeds, and where the data lie."""
+"""Shared settings and fixtures: precision, seeds, and where the data lie.
+
+Two switches, both off by default, make the tests stricter:
+
+- `JAXDEND_TEST_PRECISION=float32` runs in the precision and with the XLA flags that users have;
+- `JAXDEND_TEST_STRICT=promotion` refuses every implicit promotion of types and of ranks,
+  `JAXDEND_TEST_STRICT=types` checks the annotated shapes and types of every call in the packages of
+  `TYPED`, and `JAXDEND_TEST_STRICT=promotion,types` does both.
+"""
 
 import atexit
 import os
@@ -21,18 +29,36 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
 
 # Nearly all time is compilation. XLA's older code for loops over arrays compiles twice as fast, and
-# here runs as fast; numbers differ in the last digits. `XLA_FLAGS= pytest` tests what users run.
+# here runs as fast; numbers differ in the last digits. `XLA_FLAGS= pytest` runs what users run, and
+# so do the tests in float32.
 # A JAX that does not know a flag aborts, so it is set only where it is known.
 if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 11):
-    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
+    if os.environ.get("JAXDEND_TEST_PRECISION") != "float32":
+        os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 
 import jax
 import numpy as np
 import pytest
+from jaxtyping import install_import_hook
 
 from helpers import REFERENCE, bmtk_morphologies
 
-jax.config.update("jax_enable_x64", True)
+# what annotates shapes and types so that they can be checked at run time
+TYPED = ("cable", "channels", "models", "morphology", "protocols", "rates", "tasks")
+PRECISION = os.environ.get("JAXDEND_TEST_PRECISION", "float64")
+STRICT = set(filter(None, os.environ.get("JAXDEND_TEST_STRICT", "").split(",")))
+if PRECISION not in ("float32", "float64") or not STRICT <= {"promotion", "types"}:
+    raise ValueError(
+        f"JAXDEND_TEST_PRECISION is float32 or float64, got {PRECISION!r}; JAXDEND_TEST_STRICT is "
+        f"made of promotion and types, got {','.join(sorted(STRICT))!r}"
+    )
+
+if "types" in STRICT:  # before anything of jaxdend is imported
+    install_import_hook([f"jaxdend.{name}" for name in TYPED], "strict.checked")
+jax.config.update("jax_enable_x64", PRECISION == "float64")
+if "promotion" in STRICT:
+    jax.config.update("jax_numpy_dtype_promotion", "strict")
+    jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -49,7 +75,7 @@ def pytest_terminal_summary(terminalreporter) -> None:
     terminalreporter.write_line("")
     terminalreporter.write_line(f"reference data: {reference}")
     terminalreporter.write_line(f"bmtk morphologies: {bmtk}")
-    terminalreporter.write_line(f"jax {jax.__version__} on {jax.default_backend()}, float64")
+    terminalreporter.write_line(f"jax {jax.__version__} on {jax.default_backend()}, {PRECISION}")
 
 
 @pytest.fixture(autouse=True)

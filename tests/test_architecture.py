@@ -32,6 +32,7 @@ LAYERS = (
         "densities",
         "_errors",
         "_subset",
+        "_blown_up",
         "devices",
         "checkpoints",
         "files",

@@ -100,6 +100,31 @@ def test_barrier_is_the_ratio_of_exponentials():
     np.testing.assert_allclose(tau, np.exp(0.4 * x) / (0.05 * (1 + np.exp(x))), rtol=1e-12)
 
 
+@pytest.mark.parametrize(("dtype", "tol"), [(jnp.float64, 1e-14), (jnp.float32, 1e-5)])
+def test_bounded_exp_is_exp_and_then_constant(dtype, tol):
+    x = jnp.asarray([-400.0, -36.5, -35.0, -1.0, 0.0, 1.0, 35.0, 36.5, 400.0], dtype)
+    value, slope = jax.vmap(jax.value_and_grad(rates.bounded_exp))(x)
+    assert value.dtype == slope.dtype == dtype
+    np.testing.assert_allclose(value, np.exp(np.clip(np.asarray(x, float), -36, 36)), rtol=tol)
+    np.testing.assert_allclose(slope, np.where(np.abs(x) < 36, value, 0.0))
+    assert np.isfinite((1 / value) ** 2).all()
+
+
+@pytest.mark.parametrize(("dtype", "tol"), [(jnp.float64, 1e-13), (jnp.float32, 1e-5)])
+def test_exp_over_is_the_quotient(dtype, tol):
+    b = np.linspace(-150.0, 150.0, 301)
+    for share in (0.0, 0.3, 0.64, 1.0):
+        f = jax.vmap(jax.value_and_grad(lambda b, share=share: rates.exp_over(share * b, b)))
+        value, slope = f(jnp.asarray(b, dtype))
+        exact = np.exp(share * b) / (1 + np.exp(b))
+        known = exact > 1e-15
+        np.testing.assert_allclose(value[known], exact[known], rtol=tol)
+        want = exact * (share - 1 / (1 + np.exp(-b)))
+        np.testing.assert_allclose(slope[known], want[known], rtol=tol, atol=tol)
+        assert np.isfinite(value).all()
+        assert np.isfinite(slope).all()
+
+
 def test_interpolated_is_a_clamped_table():
     v = np.concatenate([np.linspace(-150, 120, 541), [-100.0, 70.0, -99.9999999]])
     grid = np.linspace(-100, 70, 1001)

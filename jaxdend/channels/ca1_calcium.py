@@ -8,7 +8,7 @@ from jax import Array
 from jaxdend.channels._constants import calcium_scale
 from jaxdend.mechanisms.base import AbstractChannel, Env, Gates, States, param
 from jaxdend.mechanisms.ions import ghk_drive
-from jaxdend.rates import barrier, boltzmann, from_rates, linoid, q10
+from jaxdend.rates import barrier, boltzmann, bounded_exp, from_rates, linoid, q10
 
 _KI = 0.001  # mM, half inactivation by calcium
 
@@ -33,7 +33,7 @@ class CaLCA1(AbstractChannel):
     reads = ("ca",)
 
     def gates(self, v: Array, env: Env) -> Gates:
-        inf, _ = from_rates(15.69 * linoid(v - 81.5, 10.0), 0.29 * jnp.exp(-v / 10.86))
+        inf, _ = from_rates(15.69 * linoid(v - 81.5, 10.0), 0.29 * bounded_exp(-v / 10.86))
         _, tau = barrier(0.0378 * 2.0 * (v + 75.0), 0.6, 0.15)
         return {"m": (inf, jnp.maximum(tau, 0.2) / q10(env.celsius, 25.0, 5.0))}
 
@@ -57,9 +57,9 @@ class CaNCA1(AbstractChannel):
     reads = ("ca",)
 
     def gates(self, v: Array, env: Env) -> Gates:
-        m, _ = from_rates(0.1967 * linoid(v - 19.88, 10.0), 0.046 * jnp.exp(-v / 20.73))
+        m, _ = from_rates(0.1967 * linoid(v - 19.88, 10.0), 0.046 * bounded_exp(-v / 20.73))
         _, tau = barrier(0.0378 * 2.0 * (v + 75.0), 0.6, 0.055)
-        h, _ = from_rates(1.6e-4 * jnp.exp(-v / 48.4), boltzmann(v, 39.0, 10.0))
+        h, _ = from_rates(1.6e-4 * bounded_exp(-v / 48.4), boltzmann(v, 39.0, 10.0))
         return {
             "m": (m, jnp.maximum(tau, 0.2) / q10(env.celsius, 25.0, 5.0)),
             "h": (h, jnp.full_like(v, 80.0)),

@@ -6,7 +6,7 @@ from jax import Array
 from jaxdend.channels._constants import Q34
 from jaxdend.mechanisms.base import AbstractChannel, Env, Gates, States, param
 from jaxdend.mechanisms.ions import ghk
-from jaxdend.rates import boltzmann, from_rates, linoid, q10
+from jaxdend.rates import boltzmann, bounded_exp, from_rates, linoid, q10
 
 
 class CaHVA(AbstractChannel):
@@ -35,8 +35,8 @@ class CaHVA(AbstractChannel):
 
 def reuveni(v: Array, speed: Array | float = 1.0) -> Gates:
     """Gates m and h of the high-voltage-activated calcium channel, see `CaHVA`."""
-    m = 0.055 * linoid(v + 27.0, 3.8), 0.94 * jnp.exp(-(v + 75.0) / 17.0)
-    h = 4.57e-4 * jnp.exp(-(v + 13.0) / 50.0), 0.0065 * boltzmann(v, -15.0, 28.0)
+    m = 0.055 * linoid(v + 27.0, 3.8), 0.94 * bounded_exp(-(v + 75.0) / 17.0)
+    h = 4.57e-4 * bounded_exp(-(v + 13.0) / 50.0), 0.0065 * boltzmann(v, -15.0, 28.0)
     return {"m": from_rates(*m, speed), "h": from_rates(*h, speed)}
 
 
@@ -86,9 +86,9 @@ class CaTGHK(AbstractChannel):
     def gates(self, v: Array, env: Env) -> Gates:
         u = v + self.shift
         w = u + self.actshift
-        rates = jnp.exp(-(w + 132.0) / 16.7) + jnp.exp((w + 16.8) / 18.2)
+        rates = bounded_exp(-(w + 132.0) / 16.7) + bounded_exp((w + 16.8) / 18.2)
         low = u < -80.0
-        slow = jnp.exp(jnp.where(low, (u + 467.0) / 66.6, -(u + 22.0) / 10.5))
+        slow = bounded_exp(jnp.where(low, (u + 467.0) / 66.6, -(u + 22.0) / 10.5))
         tau_h = slow + jnp.where(low, 0.0, 28.0)
         return {
             "m": (boltzmann(w, -57.0, 6.2), (0.612 + 1.0 / rates) / q10(env.celsius, 24.0, 5.0)),

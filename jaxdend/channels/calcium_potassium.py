@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxdend.mechanisms.base import AbstractChannel, Env, Gates, States, param
-from jaxdend.rates import from_rates, q10, sigmoid
+from jaxdend.rates import bounded_exp, from_rates, q10, sigmoid
 from jaxdend.units import ZERO_CELSIUS, F
 
 
@@ -68,8 +68,8 @@ class BK(AbstractChannel):
         c = env.inside["ca"]
         # the gas constant as the published mechanism rounds it
         u = 2.0 * 1e-3 * F / 8.313424 * v / (ZERO_CELSIUS + env.celsius)
-        opening = self.abar * c / (c + self.k1 * jnp.exp(-0.84 * u))
-        closing = self.bbar / (1.0 + c / self.k2 * jnp.exp(u))
+        opening = self.abar * c / (c + self.k1 * bounded_exp(-0.84 * u))
+        closing = self.bbar / (1.0 + c / self.k2 * bounded_exp(u))
         return {"o": from_rates(opening, closing)}
 
     def current(self, v: Array, x: States, env: Env) -> Array:

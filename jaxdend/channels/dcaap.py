@@ -20,9 +20,9 @@ class DCaAP(AbstractChannel):
     stops at 0.5, the default here, and half the current. `w` was tuned with it.
 
     The trigger is a jump: it has no gradient with respect to whether and when it happens, only
-    through the amplitude K. With `surrogate=True` values stay the same, but the gradient of the
-    jump in voltage is taken to be `1 / (width (1 + |v - vth| / width)²)` (Zenke & Ganguli 2018,
-    Neural Comput 30:1514).
+    through the amplitude K. With `surrogate=True` values stay the same, but at the step that
+    triggers the jump of A and K from 0 has, besides, the gradient in voltage
+    `1 / (width (1 + (v - vth) / width)²)` (Zenke & Ganguli 2018, Neural Comput 30:1514).
 
     Only the staggered solvers, `BackwardEuler` and `CrankNicolson`, look at triggers; `simulate`
     raises for any other.
@@ -56,11 +56,12 @@ class DCaAP(AbstractChannel):
         over = jnp.maximum(above, 0.0)  # so that K cannot overflow far from the trigger
         amplitude = jnp.exp(-over / (self.D * (self.vth - self.vrest)))
         ready = t >= x["t_last"] + self.refractory
-        fired = jnp.where(ready, crossed(above, self.width, self.surrogate), 0.0)
-        t_last = jnp.where(ready & (above > 0.0), t, x["t_last"])
-        a = x["A"] + fired * (self.seed - x["A"])
-        b = x["B"] * (1.0 - fired)
-        k = fired * amplitude + (1.0 - fired) * x["K"]
+        fires = ready & (above > 0.0)
+        fired = jnp.where(fires, crossed(above, self.width, self.surrogate), 0.0)
+        t_last = jnp.where(fires, t, x["t_last"])
+        a = jnp.where(fires, fired * self.seed, x["A"])
+        b = jnp.where(fires, 0.0, x["B"])
+        k = jnp.where(fires, fired * amplitude, x["K"])
         falls = (b == 0.0) & (t >= t_last + self.delay)
         return {"A": a, "B": jnp.where(falls, self.seed, b), "K": k, "t_last": t_last}
 

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-import jax.numpy as jnp
 from jax import Array
 
 from jaxdend.mechanisms.base import AbstractChannel, Env, Gates, States, param
-from jaxdend.rates import barrier, boltzmann, from_rates, linoid, q10
+from jaxdend.rates import barrier, boltzmann, bounded_exp, from_rates, linoid, q10
 
 
 class Ih(AbstractChannel):
@@ -23,7 +22,7 @@ class Ih(AbstractChannel):
     def gates(self, v: Array, env: Env) -> Gates:
         del env
         return {
-            "m": from_rates(0.00643 * linoid(-(v + 154.9), 11.9), 0.193 * jnp.exp(v / 33.1)),
+            "m": from_rates(0.00643 * linoid(-(v + 154.9), 11.9), 0.193 * bounded_exp(v / 33.1)),
         }
 
     def current(self, v: Array, x: States, env: Env) -> Array:
@@ -44,7 +43,7 @@ class IhHuman(AbstractChannel):
 
     def gates(self, v: Array, env: Env) -> Gates:
         del env
-        tau = 1.0 / (jnp.exp(-23.428 - 0.21756 * v) + jnp.exp(0.082329 * v))
+        tau = 1.0 / (bounded_exp(-23.428 - 0.21756 * v) + bounded_exp(0.082329 * v))
         return {"m": (boltzmann(v, -90.963, -8.0775), tau)}
 
     def current(self, v: Array, x: States, env: Env) -> Array:

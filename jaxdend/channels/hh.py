@@ -7,7 +7,7 @@ from jax import Array
 
 from jaxdend._subset import whole
 from jaxdend.mechanisms.base import AbstractChannel, Env, Gates, States, param
-from jaxdend.rates import from_rates, linoid_from, over, q10
+from jaxdend.rates import bounded_exp, from_rates, linoid_from, over, q10
 
 
 class HH(AbstractChannel):
@@ -36,7 +36,7 @@ class HH(AbstractChannel):
         m = linoid_from(over(v + 40.0, 10.0), e10 * math.exp(2.5))
         n = linoid_from(over(v + 55.0, 10.0), e10 * math.exp(1.0))
         return {
-            "m": from_rates(m, 4.0 * jnp.exp((v + 65.0) * (-1 / 18.0)), q),
+            "m": from_rates(m, 4.0 * bounded_exp((v + 65.0) * (-1 / 18.0)), q),
             "h": from_rates(0.07 * e20, 1.0 / (1.0 + e10 * math.exp(3.0)), q),
             "n": from_rates(0.1 * n, 0.125 * e80, q),
         }

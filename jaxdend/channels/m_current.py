@@ -1,11 +1,10 @@
 """Slow, non-inactivating potassium: the M current."""
 
-import jax.numpy as jnp
 from jax import Array
 
 from jaxdend.channels._constants import Q34
 from jaxdend.mechanisms.base import AbstractChannel, Env, Gates, States, param
-from jaxdend.rates import barrier, boltzmann, from_rates
+from jaxdend.rates import barrier, boltzmann, bounded_exp, from_rates
 
 
 class Im(AbstractChannel):
@@ -23,7 +22,7 @@ class Im(AbstractChannel):
 
     def gates(self, v: Array, env: Env) -> Gates:
         del env
-        e = jnp.exp(0.1 * (v + 35.0))
+        e = bounded_exp(0.1 * (v + 35.0))
         return {"m": from_rates(0.0033 * e, 0.0033 / e, Q34)}
 
     def current(self, v: Array, x: States, env: Env) -> Array:

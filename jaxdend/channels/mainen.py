@@ -15,7 +15,16 @@ from jax import Array
 
 from jaxdend.channels.calcium_channels import reuveni
 from jaxdend.mechanisms.base import AbstractChannel, Env, Gates, States, param
-from jaxdend.rates import boltzmann, exprel, from_rates, interpolated, linoid, linoid_pair, q10
+from jaxdend.rates import (
+    boltzmann,
+    bounded_exp,
+    exprel,
+    from_rates,
+    interpolated,
+    linoid,
+    linoid_pair,
+    q10,
+)
 
 
 def _speed(env: Env) -> Array:
@@ -171,8 +180,8 @@ class CaT(AbstractChannel):
         return _lookup(self._rates, v, self.table)
 
     def _rates(self, v: Array) -> Gates:
-        fast = jnp.exp((v + 25.0) / 20.0) + jnp.exp(-(v + 100.0) / 15.0)
-        slow = jnp.exp((v + 46.0) / 4.0) + jnp.exp(-(v + 405.0) / 50.0)
+        fast = bounded_exp((v + 25.0) / 20.0) + bounded_exp(-(v + 100.0) / 15.0)
+        slow = bounded_exp((v + 46.0) / 4.0) + bounded_exp(-(v + 405.0) / 50.0)
         return {
             "m": (boltzmann(v, -50.0, 7.4), 3.0 + 1.0 / fast),
             "h": (boltzmann(v, -78.0, -5.0), 85.0 + 1.0 / slow),

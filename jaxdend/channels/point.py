@@ -10,13 +10,16 @@ trace, so `jd.spike_times(traces, threshold)` with a threshold below the model's
 steps, on average half a step too long each. Only `BackwardEuler` and `CrankNicolson` look.
 
 A reset has no gradient with respect to when it happens. With `surrogate=True` values stay the same,
-but the gradient of the jump in voltage is taken to be `1 / (width (1 + |v - threshold| / width)²)`
-(Zenke & Ganguli 2018, Neural Comput 30:1514).
+but at the step that crosses a spike has the gradient `-1 / (width (1 + (v - threshold) / width)²)`
+with respect to its threshold (Zenke & Ganguli 2018, Neural Comput 30:1514). The voltage that led to
+it is taken as it is, as there, where the reset is left out of the gradient: through the voltage
+every spike would multiply the gradient, by the steepness of its upstroke, to 1e280 in a second.
 """
 
 from typing import Any, ClassVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -49,7 +52,8 @@ class LIF(AbstractChannel):
         return {"left": jnp.zeros_like(v)}
 
     def _fired(self, v: Array, x: States) -> Array:
-        return jnp.where(x["left"] > 0.0, 0.0, crossed(v - self.vth, self.width, self.surrogate))
+        fired = _spike(v, self.vth, self.width, self.surrogate)
+        return jnp.where(x["left"] > 0.0, 0.0, fired)
 
     def trigger(self, v: Array, x: States, env: Env, t: Array) -> States:
         """A spike starts the refractory period."""
@@ -128,12 +132,12 @@ class Izhikevich(AbstractChannel):
     def trigger(self, v: Array, x: States, env: Env, t: Array) -> States:
         """A spike adds `d` to the recovery."""
         del env, t
-        return {"u": x["u"] + self.d * crossed(v - self.peak, self.width, self.surrogate)}
+        return {"u": x["u"] + self.d * _spike(v, self.peak, self.width, self.surrogate)}
 
     def reset(self, v: Array, x: States, env: Env, t: Array) -> Array:
         """The voltage after the jump: `c` where the peak is passed."""
         del x, env, t
-        return v + crossed(v - self.peak, self.width, self.surrogate) * (self.c - v)
+        return v + _spike(v, self.peak, self.width, self.surrogate) * (self.c - v)
 
     def current(self, v: Array, x: States, env: Env) -> Array:
         del env
@@ -224,18 +228,23 @@ class AdEx(AbstractChannel):
     def trigger(self, v: Array, x: States, env: Env, t: Array) -> States:
         """A spike adds `b` to the adaptation."""
         del env, t
-        return {"w": x["w"] + self.b * crossed(v - self.peak, self.width, self.surrogate)}
+        return {"w": x["w"] + self.b * _spike(v, self.peak, self.width, self.surrogate)}
 
     def reset(self, v: Array, x: States, env: Env, t: Array) -> Array:
         """The voltage after the jump: `vreset` where the peak is passed."""
         del x, env, t
-        return v + crossed(v - self.peak, self.width, self.surrogate) * (self.vreset - v)
+        return v + _spike(v, self.peak, self.width, self.surrogate) * (self.vreset - v)
 
     def current(self, v: Array, x: States, env: Env) -> Array:
         del env
         scale = self.g * self.delta
         growth = jnp.minimum((v - self.vt) / self.delta, jnp.log(self.imax / scale))
         return self.g * (v - self.e) - scale * jnp.exp(growth) + x["w"]
+
+
+def _spike(v: Array, threshold: Array, width: Array, surrogate: bool) -> Array:
+    """1 where `v` is past the threshold, else 0; the surrogate gradient is the threshold's."""
+    return crossed(jax.lax.stop_gradient(v) - threshold, width, surrogate)
 
 
 def _around_reset(v: Array, peak: Array, after: Array) -> Array:

@@ -6,14 +6,13 @@ current of that paper is `CaHVA`.
 
 from typing import Any
 
-import jax.numpy as jnp
 from jax import Array
 
 from jaxdend.channels.calcium import CalciumShell
 from jaxdend.channels.calcium_channels import CaHVA
 from jaxdend.channels.leak import Leak
 from jaxdend.mechanisms.base import AbstractChannel, AbstractMechanism, Env, Gates, States, param
-from jaxdend.rates import boltzmann, from_rates, linoid, q10, sigmoid
+from jaxdend.rates import boltzmann, bounded_exp, exp_over, from_rates, linoid, q10, sigmoid
 
 
 class PospischilNa(AbstractChannel):
@@ -34,7 +33,7 @@ class PospischilNa(AbstractChannel):
     def gates(self, v: Array, env: Env) -> Gates:
         u, speed = v - self.vtraub, q10(env.celsius, 36.0, 3.0)
         m = 0.32 * linoid(u - 13.0, 4.0), 0.28 * linoid(40.0 - u, 5.0)
-        h = 0.128 * jnp.exp((17.0 - u) / 18.0), 4.0 * boltzmann(u, 40.0, 5.0)
+        h = 0.128 * bounded_exp((17.0 - u) / 18.0), 4.0 * boltzmann(u, 40.0, 5.0)
         return {"m": from_rates(*m, speed), "h": from_rates(*h, speed)}
 
     def current(self, v: Array, x: States, env: Env) -> Array:
@@ -57,7 +56,7 @@ class PospischilK(AbstractChannel):
 
     def gates(self, v: Array, env: Env) -> Gates:
         u, speed = v - self.vtraub, q10(env.celsius, 36.0, 3.0)
-        opening, closing = 0.032 * linoid(u - 15.0, 5.0), 0.5 * jnp.exp((10.0 - u) / 40.0)
+        opening, closing = 0.032 * linoid(u - 15.0, 5.0), 0.5 * bounded_exp((10.0 - u) / 40.0)
         return {"n": from_rates(opening, closing, speed)}
 
     def current(self, v: Array, x: States, env: Env) -> Array:
@@ -80,7 +79,7 @@ class PospischilM(AbstractChannel):
     ion = "k"
 
     def gates(self, v: Array, env: Env) -> Gates:
-        e = jnp.exp((v + 35.0) / 20.0)
+        e = bounded_exp((v + 35.0) / 20.0)
         tau = self.taumax / q10(env.celsius, 36.0, 2.3) / (3.3 * e + 1.0 / e)
         return {"m": (boltzmann(v, -35.0, 10.0), tau)}
 
@@ -106,7 +105,8 @@ class PospischilT(AbstractChannel):
 
     def gates(self, v: Array, env: Env) -> Gates:
         u = v + self.shift
-        hump = (211.4 + jnp.exp((u + 113.2) / 5.0)) * sigmoid(-(u + 84.0) / 3.2)
+        fall = (u + 84.0) / 3.2
+        hump = 211.4 * sigmoid(-fall) + exp_over((u + 113.2) / 5.0, fall)
         return {"h": (boltzmann(u, -81.0, -4.0), (30.8 + hump) / q10(env.celsius, 24.0, 3.0))}
 
     def current(self, v: Array, x: States, env: Env) -> Array:

@@ -9,7 +9,7 @@ from jax import Array
 
 from jaxdend.channels._constants import Q34, thermal_slope
 from jaxdend.mechanisms.base import AbstractChannel, Env, Gates, States, param
-from jaxdend.rates import barrier, boltzmann
+from jaxdend.rates import barrier, boltzmann, bounded_exp
 
 
 class KPst(AbstractChannel):
@@ -30,7 +30,7 @@ class KPst(AbstractChannel):
         del env
         w = v + 10.0
         low = w < -50.0
-        tau_m = 1.25 + jnp.where(low, 175.03, 13.0) * jnp.exp(jnp.where(low, 0.026, -0.026) * w)
+        tau_m = 1.25 + jnp.where(low, 175.03, 13.0) * bounded_exp(jnp.where(low, 0.026, -0.026) * w)
         tau_h = 360.0 + (1010.0 + 24.0 * (w + 55.0)) * jnp.exp(-(((w + 75.0) / 48.0) ** 2))
         return {
             "m": (boltzmann(w, -1.0, 12.0), tau_m / Q34),

@@ -1,11 +1,10 @@
 """The spiking currents of Gidon's human layer 2/3 neuron, after Traub."""
 
 import equinox as eqx
-import jax.numpy as jnp
 from jax import Array
 
 from jaxdend.mechanisms.base import AbstractChannel, Env, Gates, States, param
-from jaxdend.rates import boltzmann, from_rates, interpolated, linoid
+from jaxdend.rates import boltzmann, bounded_exp, from_rates, interpolated, linoid
 
 _SPEED = 3.0 ** ((35 - 32) / 10)  # rates at 32 °C, frozen at 35 °C
 
@@ -39,8 +38,8 @@ class Traub(AbstractChannel):
     def _rates(self, v: Array) -> Gates:
         u = v + self.shift
         m = 0.32 * linoid(u - 13.1, 4.0), 0.28 * linoid(40.1 - u, 5.0)
-        h = 0.128 * jnp.exp((17.0 - u) / 18.0), 4.0 * boltzmann(u, 40.0, 5.0)
-        n = 0.016 * linoid(u - 35.1, 5.0), 0.25 * jnp.exp((20.0 - u) / 40.0)
+        h = 0.128 * bounded_exp((17.0 - u) / 18.0), 4.0 * boltzmann(u, 40.0, 5.0)
+        n = 0.016 * linoid(u - 35.1, 5.0), 0.25 * bounded_exp((20.0 - u) / 40.0)
         return {name: from_rates(*ab, _SPEED) for name, ab in (("m", m), ("h", h), ("n", n))}
 
     def current(self, v: Array, x: States, env: Env) -> dict[str | None, Array]:

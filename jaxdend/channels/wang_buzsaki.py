@@ -1,10 +1,9 @@
 """The fast-spiking interneuron of Wang and Buzsáki."""
 
-import jax.numpy as jnp
 from jax import Array
 
 from jaxdend.mechanisms.base import AbstractChannel, Env, Gates, States, param
-from jaxdend.rates import boltzmann, from_rates, linoid
+from jaxdend.rates import boltzmann, bounded_exp, from_rates, linoid
 
 
 class WangBuzsaki(AbstractChannel):
@@ -28,13 +27,13 @@ class WangBuzsaki(AbstractChannel):
 
     def gates(self, v: Array, env: Env) -> Gates:
         del env
-        h = 0.07 * jnp.exp(-(v + 58.0) / 20.0), boltzmann(v, -28.0, 10.0)
-        n = 0.01 * linoid(v + 34.0, 10.0), 0.125 * jnp.exp(-(v + 44.0) / 80.0)
+        h = 0.07 * bounded_exp(-(v + 58.0) / 20.0), boltzmann(v, -28.0, 10.0)
+        n = 0.01 * linoid(v + 34.0, 10.0), 0.125 * bounded_exp(-(v + 44.0) / 80.0)
         return {"h": from_rates(*h, self.phi), "n": from_rates(*n, self.phi)}
 
     def current(self, v: Array, x: States, env: Env) -> dict[str | None, Array]:
         del env
-        m, _ = from_rates(0.1 * linoid(v + 35.0, 10.0), 4.0 * jnp.exp(-(v + 60.0) / 18.0))
+        m, _ = from_rates(0.1 * linoid(v + 35.0, 10.0), 4.0 * bounded_exp(-(v + 60.0) / 18.0))
         return {
             "na": self.gnabar * m**3 * x["h"] * (v - self.ena),
             "k": self.gkbar * x["n"] ** 4 * (v - self.ek),

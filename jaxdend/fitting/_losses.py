@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from jaxdend._blown_up import unless_blown_up
+
 Traces = Float[Array, "t r"]
 Scalar = Float[Array, ""]
 
@@ -123,13 +125,16 @@ def van_rossum(
 
     **Arguments:** `dt`, ms between samples; `tau`, ms; `threshold` and `softness`, mV (see
     `soft_spikes`); `scale`, spikes, `()` or `(r,)`.
+
+    **Returns:** a scalar; NaN if `v` is not finite: what blew up has no spikes to compare.
     """
     v, target, s = _prepare(v, target, scale)
     train = soft_spikes(v, threshold=threshold, softness=softness)
     other = soft_spikes(target, threshold=threshold, softness=softness)
     lag = _lags(v.shape[0]) * dt
     kernel = jnp.where(lag >= 0, jnp.exp(-jnp.abs(lag) / tau), 0.0)
-    return jnp.sum((_filter(train - other, kernel) / s) ** 2) * (dt / tau)
+    distance = jnp.sum((_filter(train - other, kernel) / s) ** 2) * (dt / tau)
+    return unless_blown_up(distance, v, limit=jnp.inf)
 
 
 def van_rossum_times(

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from jaxdend._subset import is_concrete
+from jaxdend.units import check_unit
 
 _EDGE = 1e-6  # a value nearer to a bound than this fraction of its range is moved to there
 
@@ -24,7 +25,8 @@ class Parameter:
     `low > 0`) or `"linear"`: in which measure the range is walked and sampled; `unit`, a label
     for tables; `shape`, `()` for one number or the shape of an array with common bounds.
 
-    **Raises:** `ValueError` for bounds, a scale or a shape that make no range.
+    **Raises:** `ValueError` for bounds, a scale or a shape that make no range, and for a unit that
+    is not known.
     """
 
     low: float  # lower bound, in `unit`
@@ -55,6 +57,7 @@ class Parameter:
             )
         if any(k < 1 for k in shape):
             raise ValueError(f"every length in shape must be at least 1, got {shape}")
+        check_unit(self.unit, "Parameter")
         object.__setattr__(self, "low", low)
         object.__setattr__(self, "high", high)
         object.__setattr__(self, "shape", shape)

@@ -262,15 +262,17 @@ def overrides(mechanism: AbstractMechanism, method: str) -> bool:
 def crossed(above: Array, width: Array, surrogate: bool) -> Array:
     """Gives 1 where `above`, mV past a threshold, is positive, else 0.
 
-    A jump has no gradient. With `surrogate` the value is the same and the gradient is taken to be
-    `1 / (width (1 + |above| / width)²)`, `width` in mV (Zenke & Ganguli 2018, Neural Comput
-    30:1514).
+    A jump has no gradient. With `surrogate` the value is the same and the gradient at the step that
+    crosses is taken to be `1 / (width (1 + above / width)²)`, `width` in mV (Zenke & Ganguli 2018,
+    Neural Comput 30:1514). It is 0 at all other steps: a gradient at each step below the threshold
+    would be multiplied up from step to step, beyond all bounds.
     """
-    hard = (above > 0.0).astype(above.dtype)
+    fired = above > 0.0
+    hard = fired.astype(above.dtype)
     if not surrogate:
         return hard
-    soft = above / width
-    soft = soft / (1.0 + jnp.abs(soft))
+    soft = jnp.where(fired, above, 0.0) / width
+    soft = soft / (1.0 + soft)
     return hard + (soft - jax.lax.stop_gradient(soft))
 
 

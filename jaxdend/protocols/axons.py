@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike
 
+from jaxdend._blown_up import unless_blown_up
 from jaxdend.cell import Cell
 from jaxdend.channels import HH, Leak
 from jaxdend.mechanisms.base import AbstractMechanism
@@ -104,7 +105,7 @@ class Conduction(NamedTuple):
     """A spike that runs from one site to another."""
 
     velocity: Array  # () m/s; NaN unless it passes both
-    times: Array  # (2,) ms, when it passes each; inf if it does not
+    times: Array  # (2,) ms, when it passes each; inf if it does not, NaN if the run blew up
 
 
 def conduction_velocity(
@@ -146,6 +147,7 @@ def _conduction_velocity(
     times = jnp.concatenate(
         [spike_times(traces, level, c, max_spikes=1) for c in (0, 1)]  # type: ignore[arg-type]
     )
+    times = unless_blown_up(times, traces.v)  # type: ignore[arg-type]
     passed = jnp.all(jnp.isfinite(times)) & (times[0] != times[1])
     lag = jnp.where(passed, times[1] - jnp.where(passed, times[0], 0.0), 1.0)
     return Conduction(jnp.where(passed, 1e-3 * distance / lag, jnp.nan), times)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
+from jaxdend._blown_up import unless_blown_up
 from jaxdend.cell import Cell
 from jaxdend.inputs import AbstractInput
 from jaxdend.protocols.excitability import Threshold, threshold
@@ -157,7 +158,8 @@ def _bac_firing(
 ) -> BACFiring:
     def one(interval: Array, pulse: Array, current: Array) -> tuple[Array, Array]:
         ts, v = _paired(cell, sites, interval, pulse, current, given, options)
-        return spike_count(v[:, 0], given.spike), time_above(ts, v[:, 1], given.plateau)
+        found = spike_count(v[:, 0], given.spike), time_above(ts, v[:, 1], given.plateau)
+        return unless_blown_up(found, v)
 
     alone = jnp.zeros(2)
     pulses = jnp.append(jnp.full_like(intervals, given.pulse), alone.at[0].set(given.pulse))
@@ -224,7 +226,7 @@ def _calcium_threshold(
     def one(interval: Array, pulse: Array) -> Threshold:
         def plateau(current: Array) -> Array:
             ts, v = _paired(cell, sites, interval, pulse, current, given, options)
-            return time_above(ts, v[:, 1], given.plateau)
+            return unless_blown_up(time_above(ts, v[:, 1], given.plateau), v)
 
         return threshold(plateau, low, high, level=least, rounds=rounds, points=points)
 
@@ -403,6 +405,7 @@ def _dcaap_curve(
         peak = jnp.max(jnp.where((index > i) & (index <= starts[event + 1]), v[:, 0], -jnp.inf))
         k, trigger, peak = (jnp.where(exists, x, jnp.nan) for x in (k[i + 1], v[i, 0], peak))
         top = jnp.max(v[:, 1])
-        return DCaAPCurve(amplitude, jnp.sum(fired), k, trigger, peak, peak - trigger, top)
+        found = jnp.sum(fired), k, trigger, peak, peak - trigger, top
+        return DCaAPCurve(amplitude, *unless_blown_up(found, v))
 
     return jax.vmap(one)(amplitudes)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
+from jaxdend._blown_up import unless_blown_up
 from jaxdend.cell import Cell
 from jaxdend.protocols.measure import Numbers, known_sites, numbers, spike_count
 from jaxdend.simulate import simulate
@@ -38,8 +39,9 @@ def threshold(
     Each round tries `points` stimuli at once, equally spaced within what is left of the range, and
     keeps the gap where responses begin, so that `value - failing = (high - low) / (points + 1) **
     rounds`. `points=1` is bisection. The range is taken to hold one threshold; the ends themselves
-    are not tried. A pure function: `jit` and `vmap` it at will. It has no gradient, as a response
-    has none where it jumps.
+    are not tried. Where a response is NaN, as that of a run that blew up, nothing is known of the
+    threshold, and all of the result is NaN. A pure function: `jit` and `vmap` it at will. It has no
+    gradient, as a response has none where it jumps.
 
     **Arguments:** `response`, a pure function of the stimulus `()` with a scalar result, for
     example the peak of a simulation.
@@ -49,18 +51,20 @@ def threshold(
     shares = jnp.arange(1, points + 1) / (points + 1)
 
     def narrow(carry: tuple, _: None) -> tuple[tuple, None]:
-        low, high, below, above = carry
+        low, high, below, above, known = carry
         tried = low + (high - low) * shares
         found = jax.vmap(response)(tried)
         j = jnp.argmax(jnp.append(found >= level, True))
         ends = jnp.concatenate([low[None], tried, high[None]])
         results = jnp.concatenate([below[None], found, above[None]])
-        return (ends[j], ends[j + 1], results[j], results[j + 1]), None
+        known &= ~jnp.any(jnp.isnan(found))
+        return (ends[j], ends[j + 1], results[j], results[j + 1], known), None
 
     nothing = jnp.full((), jnp.nan, low.dtype)
-    carry = jax.lax.stop_gradient((low, high, nothing, nothing))
-    (low, high, below, above), _ = jax.lax.scan(narrow, carry, length=rounds)
-    return Threshold(jnp.where(jnp.isnan(above), jnp.inf, high), low, below, above)
+    carry = *jax.lax.stop_gradient((low, high, nothing, nothing)), jnp.asarray(True)
+    (low, high, below, above, known), _ = jax.lax.scan(narrow, carry, length=rounds)
+    found = Threshold(jnp.where(jnp.isnan(above), jnp.inf, high), low, below, above)
+    return jax.tree.map(lambda x: jnp.where(known, x, jnp.nan), found)
 
 
 def spike_threshold(
@@ -109,7 +113,7 @@ def _spike_threshold(
         def peak(amplitude: Array) -> Array:
             step = Step(site, onset, width, amplitude)
             traces = simulate(cell, step, t1=t1, record=record, **options)
-            return jnp.max(traces.v)  # type: ignore[arg-type]
+            return unless_blown_up(jnp.max(traces.v), traces.v)  # type: ignore[arg-type]
 
         return threshold(peak, low, high, level=level, rounds=rounds, points=points)
 
@@ -178,7 +182,8 @@ def _refractory_period(
             jnp.stack([first, second]),
         )
         v = simulate(cell, pulses, t1=t1, record=site, **options).v[:, 0]  # type: ignore[index]
-        return spike_count(v, level) - jnp.where(first > 0, 1.0, 0.0)
+        count = spike_count(v, level) - jnp.where(first > 0, 1.0, 0.0)
+        return unless_blown_up(count, v)
 
     def at(first: Array, interval: Array) -> Threshold:
         return threshold(
@@ -256,6 +261,7 @@ def _fi_curve(
         gap = jnp.where(twice, times[last] - jnp.where(twice, times[last - 1], 0.0), 1.0)
         latency = jnp.min(jnp.where(during, times, jnp.inf)) - onset
         rate, steady = 1e3 * count / duration, jnp.where(twice, 1e3 / gap, 0.0)
-        return FICurve(amplitude, count, rate, steady, latency)
+        found = unless_blown_up((count, rate, steady, latency), traces.v)  # type: ignore[arg-type]
+        return FICurve(amplitude, *found)
 
     return jax.vmap(one)(amplitudes)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike
 
+from jaxdend._blown_up import unless_blown_up
 from jaxdend._subset import is_concrete
 from jaxdend.cell import Cell
 from jaxdend.dynamics import State
@@ -19,7 +20,7 @@ Numbers = ArrayLike | Sequence[int] | Sequence[float]  # what `jnp.asarray` take
 
 
 class Response(NamedTuple):
-    """A depolarisation at each of r sites; batches stand in front."""
+    """A depolarisation at each of r sites; batches stand in front. NaN if the run blew up."""
 
     base: Array  # (r,) mV, the voltage at the onset
     peak: Array  # (r,) mV
@@ -74,7 +75,8 @@ def _response(
 
 def measured(ts: Array, v: Array, onset: ArrayLike) -> Response:
     """A `Response` from voltages `v (t, r)` mV at `ts (t,)` ms, looking only from `onset` on."""
-    return jax.vmap(_measured, (None, 1, None))(ts, v, jnp.asarray(onset))
+    found = jax.vmap(_measured, (None, 1, None))(ts, v, jnp.asarray(onset))
+    return unless_blown_up(found, v)
 
 
 def _measured(ts: Array, v: Array, onset: Array) -> Response:

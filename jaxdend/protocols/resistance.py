@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike
 
+from jaxdend._blown_up import unless_blown_up
 from jaxdend._subset import is_concrete
 from jaxdend.cell import Cell
 from jaxdend.mechanisms.base import AbstractChannel, Env, States, param
@@ -72,7 +73,7 @@ def _resistances(cell: Cell, sites: Array, v0: Array) -> Resistances:
 
 
 class StepResponse(NamedTuple):
-    """Voltage per current during long steps, for a amplitudes at r sites."""
+    """Voltage per current during long steps, for a amplitudes at r sites; NaN if a run blew up."""
 
     amplitudes: Array  # (a,) nA
     base: Array  # (r,) mV, before the step
@@ -119,7 +120,8 @@ def _step_response(
         step = Step(site, 0.0, 2 * duration, amplitude)
         v = simulate(cell, step, t1=duration, record=sites, **options).v
         per_current = (v - v[0]) / amplitude  # type: ignore[index]
-        return v[0], jnp.max(per_current, axis=0), per_current[-1]  # type: ignore[index]
+        found = v[0], jnp.max(per_current, axis=0), per_current[-1]  # type: ignore[index]
+        return unless_blown_up(found, v)  # type: ignore[arg-type]
 
     base, peak, steady = jax.vmap(one)(amplitudes)
     return StepResponse(amplitudes, base[0], peak, steady, 1.0 - steady / peak)

@@ -94,7 +94,10 @@ class AbstractNeuron(eqx.Module):
 
     @abc.abstractmethod
     def respond(self, params: Params, pattern: Array) -> Array:
-        """The response `()` to one pattern."""
+        """The response `()` to one pattern.
+
+        NaN, which is wrong in every task, where the simulation blew up: see `unless_blown_up`.
+        """
 
     def trace(self, params: Params, pattern: Array) -> tuple[Array, Array] | None:
         """`(t,)` ms and what the response was read from, `(t,)`, for figures; or `None`."""

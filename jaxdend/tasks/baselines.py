@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from jaxdend._blown_up import unless_blown_up
 from jaxdend.cell import Cell
 from jaxdend.channels import LIF, Leak
 from jaxdend.fitting import Parameter, ParameterSpace
@@ -100,8 +101,8 @@ class PointNeuron(AbstractNeuron):
     def respond(self, params: Params, pattern: Array) -> Array:
         _, v = self.trace(params, pattern)
         if self.spiking:
-            return 5.0 * (count_spikes(v, VTH) - params["threshold"])
-        return jnp.mean(v[int(START / DT) :]) - params["threshold"]
+            return unless_blown_up(5.0 * (count_spikes(v, VTH) - params["threshold"]), v)
+        return unless_blown_up(jnp.mean(v[int(START / DT) :]) - params["threshold"], v)
 
 
 def count_spikes(v: Array, threshold: float, width: float = 5.0) -> Array:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from jaxdend._blown_up import unless_blown_up
 from jaxdend.cell import Cell
 from jaxdend.channels import Leak
 from jaxdend.fitting import Parameter, ParameterSpace
@@ -87,7 +88,8 @@ class Branches(AbstractNeuron):
 
     def respond(self, params: Params, pattern: Array) -> Array:
         _, v = self.trace(params, pattern)
-        return jnp.mean(v[round(START / DT) : round(END[self.nmda] / DT)])
+        read = v[round(START / DT) : round(END[self.nmda] / DT)]
+        return unless_blown_up(jnp.mean(read), v)
 
     def trace(self, params: Params, pattern: Array) -> tuple[Array, Array]:
         traces = self.run(params, pattern)

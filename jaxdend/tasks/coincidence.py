@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike
 
+from jaxdend._blown_up import unless_blown_up
 from jaxdend.cell import Cell
 from jaxdend.channels import CaHVA, CalciumShell, CaLVA, Im, Leak, NaTa, SKv3_1
 from jaxdend.fitting import Parameter, ParameterSpace
@@ -88,7 +89,7 @@ class CalciumZone(AbstractNeuron):
 
     def respond(self, params: Params, pattern: Array) -> Array:
         ts, v = self.trace(params, pattern)
-        return time_above(ts, v, PLATEAU)
+        return unless_blown_up(time_above(ts, v, PLATEAU), v)
 
     def trace(self, params: Params, pattern: Array) -> tuple[Array, Array]:
         traces = self.run(params, pattern)
@@ -143,7 +144,8 @@ class ThreeInputs(AbstractNeuron):
         )
 
     def respond(self, params: Params, pattern: Array) -> Array:
-        return jnp.max(self.trace(params, pattern)[1]) - REST
+        _, v = self.trace(params, pattern)
+        return unless_blown_up(jnp.max(v) - REST, v)
 
     def trace(self, params: Params, pattern: Array) -> tuple[Array, Array]:
         weight = params["weight"] * pattern

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike
 
+from jaxdend._blown_up import unless_blown_up
 from jaxdend.cell import Cell
 from jaxdend.channels import Leak
 from jaxdend.fitting import Parameter, ParameterSpace
@@ -84,7 +85,8 @@ class RallChain(AbstractNeuron):
         return {"weight": jnp.full(4, 2.0 * LEAK) * epsilon, "position": middle}
 
     def respond(self, params: Params, pattern: Array) -> Array:
-        return jnp.max(self.trace(params, pattern)[1])
+        _, v = self.trace(params, pattern)
+        return unless_blown_up(jnp.max(v), v)
 
     def trace(self, params: Params, pattern: Array) -> tuple[Array, Array]:
         """Time in ms and the soma's voltage as a fraction of the driving force, three `TAU` long.

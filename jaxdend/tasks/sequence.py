@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike
 
+from jaxdend._blown_up import unless_blown_up
 from jaxdend.cell import Cell
 from jaxdend.channels import Leak
 from jaxdend.fitting import Parameter, ParameterSpace
@@ -99,7 +100,8 @@ class SequenceBranch(AbstractNeuron):
         return params | ({"delay": jnp.full(self.k, 1e-3)} if self.delay > 0 else {})
 
     def respond(self, params: Params, pattern: Array) -> Array:
-        return jnp.max(self.trace(params, pattern)[1]) - REST
+        _, v = self.trace(params, pattern)
+        return unless_blown_up(jnp.max(v) - REST, v)
 
     def trace(self, params: Params, pattern: Array) -> tuple[Array, Array]:
         sites, shares = along(self.path, self.position(params))  # (k, 2)

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike
 
+from jaxdend._blown_up import unless_blown_up
 from jaxdend.cell import Cell
 from jaxdend.channels import HH, Leak
 from jaxdend.fitting import Parameter, ParameterSpace
@@ -179,7 +180,8 @@ class SublinearBranches(AbstractNeuron):
         return simulate(cell, synapses, t1=T1, dt=DT, v0=START, record=record, throw=False)
 
     def respond(self, params: Params, pattern: Array) -> Array:
-        return jnp.max(jnp.asarray(self.run(params, pattern).v)[:, 0])
+        _, v = self.trace(params, pattern)
+        return unless_blown_up(jnp.max(v), v)
 
     def trace(self, params: Params, pattern: Array) -> tuple[Array, Array]:
         traces = self.run(params, pattern)

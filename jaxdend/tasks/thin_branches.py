@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike
 
+from jaxdend._blown_up import unless_blown_up
 from jaxdend.cell import Cell
 from jaxdend.channels import Leak, PospischilK, PospischilM, PospischilNa
 from jaxdend.morphology import single_compartment
@@ -49,7 +50,7 @@ class Placements(NamedTuple):
 
 
 class Responses(NamedTuple):
-    """The firing rate and the depolarisation of the soma."""
+    """The firing rate and the depolarisation of the soma; NaN where a simulation blew up."""
 
     rate: np.ndarray  # (P,) Hz, over the whole run
     depolarisation: np.ndarray  # (P,) mV above rest, mean from 100 ms on
@@ -176,7 +177,8 @@ def _responses(cell: Cell, placed: tuple, numbers: tuple, t1: float) -> tuple[Ar
         traces = simulate(cell, synapses, t1=t1, dt=DT, v0=REST, record=[0], throw=False)
         v = jnp.asarray(traces.v)[:, 0]
         spikes = jnp.sum((v[:-1] < SPIKE) & (v[1:] >= SPIKE))
-        return spikes / (1e-3 * t1), jnp.mean(v[round(SETTLED / DT) :]) - REST
+        mean = jnp.mean(v[round(SETTLED / DT) :]) - REST
+        return unless_blown_up((spikes / (1e-3 * t1), mean), v)
 
     return jax.vmap(one)(*placed)
 

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike
 
+from jaxdend._blown_up import unless_blown_up
 from jaxdend.cell import Cell
 from jaxdend.channels import Leak
 from jaxdend.fitting import Parameter, ParameterSpace
@@ -115,7 +116,7 @@ class TunedBranches(AbstractNeuron):
 
     def respond(self, params: Params, pattern: Array) -> Array:
         _, v = self.trace(params, pattern)
-        return jnp.mean(v[round(WINDOW / DT) :]) - REST
+        return unless_blown_up(jnp.mean(v[round(WINDOW / DT) :]) - REST, v)
 
     def trace(self, params: Params, pattern: Array) -> tuple[Array, Array]:
         traces = self.run(params, pattern)

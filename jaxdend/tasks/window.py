@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike
 
+from jaxdend._blown_up import unless_blown_up
 from jaxdend.cell import Cell
 from jaxdend.channels import Leak
 from jaxdend.fitting import Parameter, ParameterSpace
@@ -66,7 +67,8 @@ class FeedForward(AbstractNeuron):
         )
 
     def respond(self, params: Params, pattern: Array) -> Array:
-        return jnp.max(self.trace(params, pattern)[1])
+        _, v = self.trace(params, pattern)
+        return unless_blown_up(jnp.max(v), v)
 
     def trace(self, params: Params, pattern: Array) -> tuple[Array, Array]:
         traces = self.run(params, pattern)

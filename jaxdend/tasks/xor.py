@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from jaxdend._blown_up import unless_blown_up
 from jaxdend.cell import Cell
 from jaxdend.channels import DCaAP, Leak
 from jaxdend.fitting import Parameter, ParameterSpace
@@ -85,7 +86,7 @@ class DCaAPNeuron(AbstractNeuron):
 
     def respond(self, params: Params, pattern: Array) -> Array:
         ts, v = self.trace(params, pattern)
-        return jnp.max(jnp.where(ts >= WINDOW, v, -jnp.inf))
+        return unless_blown_up(jnp.max(jnp.where(ts >= WINDOW, v, -jnp.inf)), v)
 
     def trace(self, params: Params, pattern: Array) -> tuple[Array, Array]:
         traces = self.run(params, pattern)

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdend.channels import DCaAP
+import jaxdend as jd
+from jaxdend.channels import DCaAP, Leak
 from jaxdend.mechanisms.base import Env
 
 H = 0.05
@@ -93,10 +94,37 @@ def test_surrogate_gradient_is_the_documented_one():
         v = v[None]
         return channel.trigger(v, channel.initial(v, ENV), ENV, jnp.asarray(1.0))["A"][0]
 
-    for v in (-40.0, -35.0):
-        want = 1e-3 / (2.0 * (1 + abs(v + 36.0) / 2.0) ** 2)
+    for v in (-35.0, -20.0):
+        want = 1e-3 / (2.0 * (1 + (v + 36.0) / 2.0) ** 2)
         assert float(jax.grad(a)(jnp.asarray(v))) == pytest.approx(want, rel=1e-12)
+    for v in (-36.0, -36.1, -40.0, -1000.0):  # no crossing, no gradient
+        assert float(jax.grad(a)(jnp.asarray(v))) == 0.0
     plain = DCaAP()
     x = plain.trigger(jnp.full(1, -30.0), plain.initial(jnp.zeros(1), ENV), ENV, jnp.asarray(0.0))
     again = channel.trigger(jnp.full(1, -30.0), x, ENV, jnp.asarray(100.0))
     np.testing.assert_array_equal(again["t_last"], x["t_last"])
+
+
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize(("w", "t1"), [(2.5, 50.0), (0.5, 250.0), (1.0, 450.0)])
+def test_gradients_are_finite_over_several_spikes(w, t1, wide):
+    """One to three triggers, which a small change of w does not move."""
+    with jax.enable_x64(wide):
+
+        def mean(p, surrogate):
+            cell = jd.Cell(jd.single_compartment(20.0, 20.0), max_length=50.0)
+            channel = DCaAP(w=p["w"] * w * 0.02, surrogate=surrogate)
+            cell = cell.insert(Leak(g=1 / 3700.0, e=-75.0)).insert(channel)
+            run = jd.simulate(cell, jd.Step(0, 1.0, t1, p["i"]), t1=t1, dt=0.1, v0=-75.0, record=0)
+            return jnp.mean(run.v)
+
+        one = {"w": jnp.asarray(1.0), "i": jnp.asarray(0.2)}
+        both = [jax.jit(jax.value_and_grad(lambda p, s=s: mean(p, s)))(one) for s in (False, True)]
+        for _, slope in both:
+            assert all(np.isfinite(x) for x in slope.values())
+        assert float(both[0][0]) == pytest.approx(float(both[1][0]), rel=1e-12 if wide else 1e-4)
+        assert abs(float(both[1][1]["i"])) < 1e6
+        if wide:
+            f = jax.jit(lambda x: mean(one | {"w": x}, False))
+            difference = float(f(1.0 + 1e-5) - f(1.0 - 1e-5)) / 2e-5
+            assert float(both[0][1]["w"]) == pytest.approx(difference, rel=1e-5)

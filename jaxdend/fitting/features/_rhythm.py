@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool
 
+from jaxdend._blown_up import unless_blown_up
 from jaxdend.fitting.features._spikes import (
     PerSpike,
     Spikes,
@@ -16,18 +17,18 @@ from jaxdend.fitting.features._trace import Scalar, Trace, known_trace, step_sla
 
 
 def spike_count(ts: Trace, v: Trace, **options: Any) -> Scalar:
-    """`spike_count` (`Spikecount`) of eFEL of the whole trace; it has no slope.
+    """`spike_count` (`Spikecount`) of eFEL of the whole trace; it has no slope. NaN if `v` blew up.
 
     **Arguments:** `options` of `find_spikes`, here and in all of the following.
     """
-    return find_spikes(ts, v, **options).count
+    return unless_blown_up(find_spikes(ts, v, **options).count, v)
 
 
 def spike_count_stimint(
     ts: Trace, v: Trace, stim_start: ArrayLike, stim_end: ArrayLike, **options: Any
 ) -> Scalar:
     """`spike_count_stimint` of eFEL: peaks in `[stim_start, stim_end]` ms, up to `max_spikes`."""
-    return jnp.sum(find_spikes(ts, v, **options).within(stim_start, stim_end))
+    return unless_blown_up(jnp.sum(find_spikes(ts, v, **options).within(stim_start, stim_end)), v)
 
 
 def time_to_first_spike(ts: Trace, v: Trace, stim_start: ArrayLike, **options: Any) -> Scalar:
@@ -146,7 +147,7 @@ def depol_block_bool(
     rise, sink = (marks & inside for marks in _changes(high))
     stuck = _longest(ts, up, down, last) > longest
     stuck |= (_longest(ts, sink, rise, last) > longest) | ~jnp.any(up)
-    return jnp.where((find_spikes(ts, v, **options).count > 0) & stuck, 1, 0)
+    return unless_blown_up((find_spikes(ts, v, **options).count > 0) & stuck, v)
 
 
 def _changes(high: Bool[Array, " t"]) -> tuple[Array, Array]:

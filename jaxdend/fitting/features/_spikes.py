@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
+from jaxdend._blown_up import unless_blown_up
 from jaxdend._subset import is_concrete
 from jaxdend.fitting._losses import soft_spikes
 from jaxdend.fitting.features._subthreshold import voltage_base
@@ -144,7 +145,7 @@ def soft_spike_count(
     slack = step_slack(ts)
     inside = (ts >= stim_start - slack) & (ts <= stim_end + slack)
     rises = soft_spikes(v[:, None], threshold=threshold, softness=softness)[:, 0]
-    return jnp.sum(jnp.where(inside, rises, 0.0))
+    return unless_blown_up(jnp.sum(jnp.where(inside, rises, 0.0)), v)
 
 
 def spike_times(ts: Trace, v: Trace, **options: Any) -> PerSpike:

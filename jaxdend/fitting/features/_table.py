@@ -10,8 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from jaxdend._blown_up import unless_blown_up
 from jaxdend._subset import is_concrete
 from jaxdend.fitting.features import _rhythm, _spikes, _subthreshold
+from jaxdend.fitting.features._spikes import find_spikes
 from jaxdend.fitting.features._trace import Scalar, Trace, known_trace
 
 
@@ -91,7 +93,8 @@ def extract(
 ) -> dict[str, Array]:
     """A table of features of one trace, by the names they have in eFEL, in the order of `names`.
 
-    What a trace does not have is NaN (eFEL's `None`), and has no slope. Features with a value for
+    What a trace does not have is NaN (eFEL's `None`), and has no slope; a trace that is not finite,
+    or passes 1000 mV, has nothing. Features with a value for
     each spike are as long as there are spikes if the trace is known, and `max_spikes` long, filled
     with NaN, if that is given or in `jit`, `vmap` or `grad` (64 then unless given).
 
@@ -115,7 +118,7 @@ def extract(
     if max_spikes is not None or not is_concrete((ts, v, given)):
         out = _extract(ts, v, wanted, given, max_spikes, refine)
         return {name: out[name] for name in wanted}  # jit sorts them
-    count = int(_rhythm.spike_count(ts, v, threshold=given.get("threshold", -20.0)))
+    count = int(find_spikes(ts, v, threshold=given.get("threshold", -20.0)).count)
     room = max(4, 1 << (count - 1).bit_length() if count else 0)  # few programs for many counts
     found = _extract(ts, v, wanted, given, room, refine)
     out = {}
@@ -143,7 +146,7 @@ def _extract(
         known = {k: x for k, x in given.items() if k in parameters}
         if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
             known |= options
-        out[name] = function(ts, v, **known)
+        out[name] = unless_blown_up(function(ts, v, **known), v)
     return out
 
 
@@ -192,7 +195,8 @@ def feature_scores(
     """How many SDs each feature of a trace lies from its target, in the order of `targets`.
 
     A feature with a value for each spike counts with its mean over the spikes, a count of spikes
-    with its smooth form. A feature that the trace does not have scores `missing`.
+    with its smooth form. A feature that the trace does not have scores `missing`. A trace that is
+    not finite or passes 1000 mV scores NaN throughout, which is no fit: never better than another.
 
     **Arguments:** `targets`, name -> (mean, SD); `arguments` of `extract`.
     """
@@ -204,7 +208,7 @@ def feature_scores(
         there = ~jnp.isnan(x)
         score = (jnp.where(there, x, 0.0) - mean) / sd
         scores.append(jnp.where(there, score, missing))
-    return jnp.stack(scores)
+    return unless_blown_up(jnp.stack(scores), v)
 
 
 def feature_loss(
