@@ -18,6 +18,7 @@ from jaxdend import (
 from jaxdend._errors import (
     ConfigError as ConfigError,
     MorphologyError as MorphologyError,
+    RecordingError as RecordingError,
     SimulationError as SimulationError,
 )
 from jaxdend.cable import Tree as Tree, TreeMatrix as TreeMatrix

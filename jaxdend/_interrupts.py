@@ -42,7 +42,7 @@ class Watch(diffrax.AbstractProgressMeter):
         return last, self.meter.step(inner, progress)
 
     def close(self, state: tuple[Array, Any]) -> None:
-        """Close the meter."""
+        """Closes the progress meter when the run has ended."""
         self.meter.close(state[1])
 
 

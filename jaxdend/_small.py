@@ -8,8 +8,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, Literal
 from jaxtyping import Array
+
+from jaxdend._jax import ClosedJaxpr, Literal
 
 Matrix = dict[tuple[int, int], Array]  # the entries that are not zero, (k,) each
 
@@ -18,7 +19,7 @@ _FLAT = {"floor", "ceil", "round", "sign", "stop_gradient"}
 
 
 def factorise(matrix: Matrix, size: int) -> Matrix:
-    """LU factors without pivoting, in place of `matrix`; the inverse of each pivot is kept."""
+    """Factorises `matrix` in place without pivoting; the inverse of each pivot is kept."""
     for p in range(size):
         matrix[p, p] = 1.0 / matrix[p, p]
         row = [j for j in range(p + 1, size) if (p, j) in matrix]
@@ -30,7 +31,7 @@ def factorise(matrix: Matrix, size: int) -> Matrix:
 
 
 def substitute(factors: Matrix, right: Sequence[Array]) -> list[Array]:
-    """Solve with the result of `factorise`."""
+    """Solves a system with the factors that `factorise` returned."""
     x = list(right)
     for i in range(len(x)):
         for j in (j for j in range(i) if (i, j) in factors):
@@ -48,7 +49,7 @@ def slope(f: Callable[[Array], Any], x: Array) -> Any:
 
 
 def depends(f: Callable, *args: Any) -> list[set[int]]:
-    """For each array that `f` returns, which arrays of `args`, by number, have a slope in it.
+    """Finds for each array that `f` returns which arrays of `args`, by number, have a slope in it.
 
     Found from the program of `f` without running it, and on the safe side: a pair that is missing
     has a derivative of zero, one that is listed need not have another.

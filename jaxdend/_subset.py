@@ -8,8 +8,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array
+
+from jaxdend._jax import Tracer
 
 T = TypeVar("T")
 _RUNS = 6  # more contiguous runs than this are gathered
@@ -46,7 +47,7 @@ class Subset:
         return f"Subset({len(self)} compartments)"
 
     def take(self, x: Array) -> Array:
-        """`x (n,)` -> `(k,)`; scalars pass through."""
+        """The entries of `x (n,)` at these compartments, `(k,)`; a scalar passes through."""
         if jnp.ndim(x) == 0 or self._all_of(x):
             return x
         if self.runs is None:
@@ -77,15 +78,15 @@ class Subset:
         return x
 
     def spread(self, values: Array, n: int) -> Array:
-        """`values` (scalar or `(k,)`) as `(n,)`; what stands elsewhere is never used."""
+        """Spreads `values` (scalar or `(k,)`) to `(n,)`; what stands elsewhere is never used."""
         return self.put(jnp.zeros(n, jnp.result_type(values)), values)
 
     def union(self, other: "Subset | Mask") -> "Subset":
-        """The compartments of either."""
+        """All compartments that are in this set, in `other` or in both."""
         return Subset(np.union1d(self.index, other.index))
 
     def mask(self, n: int) -> np.ndarray:
-        """`(n,)` bool, true at these compartments."""
+        """An array of bool `(n,)` that is true at these compartments."""
         return np.isin(np.arange(n), self.index)
 
     def _all_of(self, x: Array) -> bool:
@@ -129,11 +130,11 @@ class Mask(eqx.Module):
 
     @property
     def index(self) -> np.ndarray:
-        """`(n,)` the compartments that are computed: all."""
+        """The compartments that are computed, which are all `(n,)` of them."""
         return np.arange(len(self))
 
     def take(self, x: Array) -> Array:
-        """`x (n,)`, or a scalar, as it is."""
+        """`x`, `(n,)` or a scalar, unchanged, since all compartments are computed."""
         return x
 
     def add_to(self, x: Array, values: Array) -> Array:
@@ -145,15 +146,15 @@ class Mask(eqx.Module):
         return jnp.where(self.inside, values, x)
 
     def spread(self, values: Array, n: int) -> Array:
-        """`values` (scalar or `(n,)`) as `(n,)`: outside they have to be harmless, too."""
+        """Spreads `values` (scalar or `(n,)`) to `(n,)`; outside they have to be harmless, too."""
         return jnp.broadcast_to(values, (n,))
 
     def union(self, other: "Subset | Mask") -> "Mask":
-        """The compartments of either."""
+        """All compartments that are in this set, in `other` or in both."""
         return Mask(self.inside | other.mask(len(self)))
 
     def mask(self, n: int) -> Array:
-        """`(n,)` bool, true at these compartments."""
+        """An array of bool `(n,)` that is true at these compartments."""
         del n
         return self.inside
 

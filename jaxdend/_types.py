@@ -58,7 +58,7 @@ def in_current_precision(numbers: Any) -> Any:
 
 
 def as_row(value: ArrayLike) -> Array:
-    """As `as_leaf`, with a number turned into an array of shape `(1,)`."""
+    """Does what `as_leaf` does, and turns a number into an array of shape `(1,)`."""
     leaf = as_leaf(value)
     return leaf[None] if isinstance(leaf, jax.Array) and leaf.ndim == 0 else leaf
 

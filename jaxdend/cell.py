@@ -15,9 +15,9 @@ from jaxtyping import Array, ArrayLike, Float
 
 from jaxdend import places
 from jaxdend._subset import HostData, Mask, Subset, is_concrete
+from jaxdend.cable import TracedTree, Tree
 from jaxdend.cable.compartments import Compartments, counts_by_rule, discretise
 from jaxdend.cable.graph import compartments_from_graph
-from jaxdend.cable.tree import TracedTree, Tree
 from jaxdend.described import AbstractDescribed
 from jaxdend.inserted import (
     Chosen,
@@ -32,6 +32,7 @@ from jaxdend.mechanisms.base import AbstractMechanism
 from jaxdend.morphology import Morphology
 from jaxdend.places import Place
 from jaxdend.regions import label_regions, with_group
+from jaxdend.units import ZERO_CELSIUS
 
 Where = Place | None
 
@@ -176,7 +177,7 @@ class Cell(AbstractDescribed):
 
     @property
     def mechanisms(self) -> dict[str, Inserted]:
-        """Class name -> the mechanism as inserted, with the compartments it sits in."""
+        """The mechanisms as inserted, by name, with the compartments they sit in."""
         return {item.name: item for item in self.inserted}
 
     def group(self, name: str, where: Place) -> "Cell":
@@ -330,8 +331,8 @@ def _temperature(celsius: ArrayLike) -> Array:
     out = number_array("celsius", celsius)
     if out.shape != ():
         raise ValueError(f"celsius must be one number for the whole cell; got shape {out.shape}.")
-    if is_concrete(out) and not -273.15 < float(out) < np.inf:
-        raise ValueError(f"celsius must be finite and > -273.15 °C; got {float(out)}.")
+    if is_concrete(out) and not -ZERO_CELSIUS < float(out) < np.inf:
+        raise ValueError(f"celsius must be finite and > {-ZERO_CELSIUS} °C; got {float(out)}.")
     return out
 
 

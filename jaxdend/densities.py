@@ -13,13 +13,13 @@ from jaxtyping import Array, ArrayLike
 
 
 def constant(distance: ArrayLike, value: ArrayLike) -> Array:
-    """`value` at every distance."""
+    """The same `value` at every distance."""
     distance = jnp.asarray(distance, float)
     return jnp.where(jnp.isnan(distance), jnp.nan, value)
 
 
 def linear(distance: ArrayLike, start: ArrayLike, slope: ArrayLike) -> Array:
-    """`start + slope * distance`; `slope` per µm."""
+    """A straight line `start + slope * distance` of the distance, with `slope` per µm."""
     return jnp.asarray(start) + jnp.asarray(slope) * jnp.asarray(distance, float)
 
 
@@ -33,7 +33,7 @@ def exponential(
 def sigmoid(
     distance: ArrayLike, near: ArrayLike, far: ArrayLike, half: ArrayLike, width: ArrayLike
 ) -> Array:
-    """From `near` to `far`, half way at `half` µm, steep over `width` µm.
+    """A sigmoid from `near` to `far`, half way at `half` µm and steep over `width` µm.
 
     `near + (far - near) / (1 + exp(-(distance - half) / width))`.
     """
@@ -42,7 +42,7 @@ def sigmoid(
 
 
 def step(distance: ArrayLike, near: ArrayLike, far: ArrayLike, edge: ArrayLike) -> Array:
-    """`near` below `edge` µm, `far` from there on."""
+    """A step at `edge` µm: `near` before it, `far` from there on."""
     distance = jnp.asarray(distance, float)
     value = jnp.where(distance < edge, near, far)
     return jnp.where(jnp.isnan(distance), jnp.nan, value)
@@ -51,7 +51,7 @@ def step(distance: ArrayLike, near: ArrayLike, far: ArrayLike, edge: ArrayLike) 
 def hot_zone(
     distance: ArrayLike, inside: ArrayLike, outside: ArrayLike, start: ArrayLike, stop: ArrayLike
 ) -> Array:
-    """`inside` strictly between `start` and `stop` µm, `outside` elsewhere."""
+    """A zone with `inside` strictly between `start` and `stop` µm, and `outside` elsewhere."""
     distance = jnp.asarray(distance, float)
     value = jnp.where((distance > start) & (distance < stop), inside, outside)
     return jnp.where(jnp.isnan(distance), jnp.nan, value)

@@ -20,7 +20,7 @@ class AbstractDescribed(eqx.Module):
 
     @property
     def n(self) -> int:
-        """Number of compartments."""
+        """The number of compartments in the cell."""
         return self.area.shape[-1]
 
     @property

@@ -97,7 +97,7 @@ def _shared(f: Callable, in_axes: Axes, devices: tuple[Any, ...]) -> Callable:
 
 
 def _spread(in_axes: Axes, args: tuple) -> list[int | None]:
-    """The axis of every leaf of `args`."""
+    """The axis of every leaf of `args` that is spread over the devices."""
     if isinstance(in_axes, list):
         in_axes = tuple(in_axes)
     if not isinstance(in_axes, tuple):

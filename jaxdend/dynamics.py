@@ -6,9 +6,18 @@
 Branch points and compartments of area 0 have C = 0: their voltage follows from the others. The same
 `Model` serves the staggered steps, the Rosenbrock methods, `rest` and any solver of diffrax.
 
-A *compartment* has a number that users see, `0 … n - 1`; a *node* is a compartment or a branch
-point, `0 … N - 1`, compartments first. (Where nodes stand while a model runs, their *position*, is
-the affair of `order` alone.)
+Words, the same in all files:
+
+- A *compartment* is a piece of membrane; users see its number, `0 … n - 1`.
+- A *node* is whatever has a voltage of its own in the tree: the compartments, which come first, and
+  the branch points without membrane behind them, `0 … N - 1`.
+- A *position* is where a node stands in memory while a model runs. Only `order` tells positions
+  from nodes; below it, arrays `(N,)` may be in either numbering, and no equation depends on it.
+- A *place* is how a user names compartments: a region, a number, a mask. A *site* is the
+  compartment that one element of an input acts on, or that a recorder looks at; an input has `k` of
+  them, and several may be the same compartment. -1 is nowhere.
+- A *slot* is a state that several mechanisms feel, that is a concentration: `(i, name)`, the
+  mechanism that moves it and what it calls it. States that are no slot concern their owner alone.
 """
 
 from dataclasses import replace
@@ -22,12 +31,13 @@ from jaxtyping import Array
 
 from jaxdend._small import depends
 from jaxdend._subset import Mask, Subset, whole
-from jaxdend.cable.tree import TracedTree, Tree, TreeMatrix
+from jaxdend.cable import TracedTree, Tree, TreeMatrix
 from jaxdend.cell import STACKED, Cell, Inserted
 from jaxdend.events import table_of, traces_at
 from jaxdend.inputs import AbstractInput, Own
 from jaxdend.mechanisms.base import Env, concentrations_read
 from jaxdend.mechanisms.ions import IONS, nernst
+from jaxdend.units import CM_TO_NF, DENSITY_TO_NA
 
 Currents = dict[str, Array]  # ion -> (N,) mA/cm²
 
@@ -59,7 +69,7 @@ class Sites(eqx.Module):
 
 
 class Placed(eqx.Module):
-    """An input and where it acts."""
+    """An input together with the nodes where it acts."""
 
     input: AbstractInput
     at: Sites | Subset
@@ -100,7 +110,7 @@ class Model(eqx.Module):
 
     @property
     def moved(self) -> tuple[str, ...]:
-        """Ions whose concentration some mechanism moves."""
+        """The ions whose concentration some mechanism moves."""
         return tuple(sorted({ion for item in self.inserted for ion in item.mechanism.writes}))
 
     @property
@@ -160,7 +170,7 @@ class Model(eqx.Module):
                 density = item.at.add_to(density, jnp.asarray(sum(currents.values())))
         if any(len(item.at) < len(v) for item in self.inserted):
             density = whole(density)
-        return density * self.area * 1e-2, ions
+        return density * self.area * DENSITY_TO_NA, ions
 
     def linearise(
         self, v: Array, mechanisms: list[dict[str, Array]], envs: tuple[Env, ...]
@@ -190,7 +200,7 @@ class Model(eqx.Module):
         self, v: Array, inputs: list, t0: Array, t1: Array, outward: Array, slopes: Array,
         stiff: bool | None = None,
     ) -> tuple[Array, Array]:  # fmt: skip
-        """As `add_inputs`, together with `slopes (N,)` µS plus the slopes of these currents."""
+        """Adds currents as `add_inputs` does, and their slopes to `slopes (N,)` µS."""
         chosen = self._chosen(inputs, stiff)
         if any(isinstance(item.at, Sites) for item, _ in chosen):
             outward, slopes = whole(outward), whole(slopes)
@@ -376,7 +386,7 @@ def build_model(cell: Cell, inputs: tuple, *, start: Array, h: Array) -> Model:
         tables=(None,) * len(inputs),
         edges=None,
         area=area,
-        capacitance=area * jnp.concatenate([cell.cm, padding]) * 1e-5,
+        capacitance=area * jnp.concatenate([cell.cm, padding]) * CM_TO_NF,
         edge=edge,
         axial=edge.at[cell.tree.above].add(edge),
         e=_potentials(cell, jnp.zeros_like(area)),

@@ -27,7 +27,7 @@ class Due(eqx.Module):
     jump: Traces  # (width,) each, what is added to the traces
 
     def deliver(self, traces: Traces) -> Traces:
-        """`traces (k,)` after these events."""
+        """The traces `(k,)` of the synapses after these events."""
         return jax.tree.map(lambda z, dz: z.at[self.synapse].add(dz), traces, self.jump)
 
 
@@ -49,7 +49,7 @@ class EventTable(eqx.Module):
         rounded: bool,
         width: int | None,
     ) -> Self:
-        """Sort the events of `group`: step n delivers those in (t_n - h/2, t_n + h/2].
+        """Sorts the events of `group`: step n delivers those in (t_n - h/2, t_n + h/2].
 
         `grid` holds the times `t_n` of the steps and that of the end, `(steps + 1,)` ms.
         `rounded`: as if at t_n, which is NEURON's rule; the gradient with respect to the time is
@@ -84,7 +84,7 @@ class EventTable(eqx.Module):
         return eqx.tree_at(lambda table: table.synapse, self, site[self.synapse])
 
     def due(self, n: Array) -> Due:
-        """The events of step `n`."""
+        """The events that fall into step `n`."""
         step, synapse, jump = self.step, self.synapse, self.jump
         if self.width < len(step):
             step, synapse, jump = jax.tree.map(
@@ -157,7 +157,7 @@ class BinTable(eqx.Module):
         return BinTable(self.counts, self.jump, self.first, self.every, site, nodes)
 
     def due(self, n: Array) -> DueRow:
-        """The events of step `n`."""
+        """The events that fall into step `n`."""
 
         def row() -> Traces:
             number = self._row(n)
@@ -180,7 +180,7 @@ class BinTable(eqx.Module):
 
     @staticmethod
     def before(group: AbstractInput, start: Array, h: Array, rounded: bool) -> Traces:
-        """Nothing: `simulate` refuses bins from before its beginning."""
+        """Traces of zero, since `simulate` refuses bins from before its beginning."""
         del h, rounded
         zero = group.impulse(jnp.zeros(group.site.shape, start.dtype))
         return jax.tree.map(lambda z: jnp.zeros(group.site.shape, z.dtype), zero)
@@ -206,7 +206,7 @@ class Queue(eqx.Module):
 
     @classmethod
     def of(cls, group: AbstractInput) -> "Queue":
-        """Sort the events of `group`."""
+        """Sorts the events of a group of synapses by time."""
         times, weights = group.schedule()
         k, m = times.shape
         times = times.reshape(-1)
@@ -225,7 +225,7 @@ class Queue(eqx.Module):
         return traces_at(group, start)
 
     def behind(self, t: Array) -> Array:
-        """How many events lie at or before `t`."""
+        """The number of events at or before the time `t`."""
         return jnp.searchsorted(jax.lax.stop_gradient(self.times), t, side="right")
 
     def deliver(self, z: Traces, head: Array, due: Array, *, reverse: bool) -> Traces:
@@ -343,7 +343,7 @@ def delivery_step(times: Array, grid: Array, h: Array) -> Array:
 
 
 def first_moment(start: Array, h: Array) -> Array:
-    """Half a step before `start`, ms: events later than this belong to a run from there."""
+    """The time half a step before `start`, in ms: later events belong to a run from there."""
     return start - (h / 2 - 1e-6 * h)
 
 

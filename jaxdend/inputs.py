@@ -65,7 +65,7 @@ class AbstractInput(eqx.Module):
         return None
 
     def derivative(self, v: Array, x: Own, t: Array) -> Own:
-        """Time derivative of the own state, 1/ms, at `v (k,)` mV and `t` ms."""
+        """The time derivative of the own state, its unit per ms, at `v (k,)` mV and `t` ms."""
         del v, t
         if jax.tree.leaves(x):
             raise NotImplementedError(
@@ -161,7 +161,7 @@ class AbstractInput(eqx.Module):
         return False
 
     def schedule(self) -> tuple[Array, Array]:
-        """Event times in ms and weights, both `(k, m)`."""
+        """The times in ms and the weights of all events, both `(k, m)`."""
         raise NotImplementedError(f"{type(self).__name__} has no events.")
 
     def impulse(self, lag: Array) -> Own:

@@ -18,10 +18,11 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxdend._small import Matrix, depends, factorise, slope, substitute
-from jaxdend.cable.tree import TreeFactor
+from jaxdend.cable import TreeFactor
 from jaxdend.cell import Inserted
 from jaxdend.dynamics import Model, Placed, State
 from jaxdend.mechanisms.base import AbstractMechanism, Env
+from jaxdend.units import DENSITY_TO_NA, DENSITY_TO_US
 
 Slot = tuple[int, str]  # a state of a mechanism that moves concentrations: which one, its name
 Way = tuple[Any, Env]  # a direction: of the mechanism's own state (None for 0), of what it sees
@@ -41,7 +42,7 @@ class Unit(eqx.Module):
 
 
 class Local(eqx.Module):
-    """`c M - J`, factorised; `solve` takes and gives trees like those of `State`.
+    """The factors of `c M - J`; `solve` takes and gives trees like those of `State`.
 
     Where the voltage does not act on the state of an input, `State.inputs` holds None.
     """
@@ -121,7 +122,7 @@ def _filled(
 
 
 def spread(model: Model, slot: Slot, mechanisms: list[dict[str, Array]]) -> Array:
-    """One slot of `mechanisms` laid out over all nodes `(N,)`, 0 where the mechanism is not."""
+    """Lays out one slot of `mechanisms` over all nodes `(N,)`, 0 where the mechanism is not."""
     i, name = slot
     return model.inserted[i].at.put(jnp.zeros_like(model.area), mechanisms[i][name])
 
@@ -148,7 +149,7 @@ def linearise(model: Model, y: State, t: Array, c: Array, *, settled: bool = Fal
     ion_by_slot = {(ion, slot): zero for ion in model.moved for slot in slots}
     units = []
     for i, item in enumerate(model.inserted):
-        x, scale = y.mechanisms[i], 1e-2 * item.at.take(model.area)
+        x, scale = y.mechanisms[i], DENSITY_TO_NA * item.at.take(model.area)
         part = _Part(item.mechanism, item.at.take(y.v), x, envs[i], model.moved, settled)
         unit, by_v, by_slot = part.reduce(ways[i], scale, c)
         units.append(unit)
@@ -159,7 +160,7 @@ def linearise(model: Model, y: State, t: Array, c: Array, *, settled: bool = Fal
             to_v[slot] = item.at.add_to(to_v[slot], total * scale)
             for ion, di in own.items():
                 ion_by_slot[ion, slot] = item.at.add_to(ion_by_slot[ion, slot], di)
-    diagonal = c * model.capacitance + model.axial + 1e-2 * model.area * density
+    diagonal = c * model.capacitance + model.axial + DENSITY_TO_US * model.area * density
     receptors = []
     for item, x in zip(model.placed, y.inputs, strict=True):
         unit, by_v = _receptor(item, item.at.take(y.v), x, t, c)

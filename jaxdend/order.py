@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxdend._subset import Subset, on_cpu
-from jaxdend.cable.tree import TracedTree, Tree
+from jaxdend.cable import TracedTree, Tree
 from jaxdend.cell import Inserted
 from jaxdend.dynamics import Model, Placed, Sites, State
 from jaxdend.events import since_start
@@ -43,7 +43,7 @@ class Order(eqx.Module):
     rounded: bool = eqx.field(static=True)
 
     def do(self, state: State) -> State:
-        """`state`, given as the cell has it, in this order."""
+        """Puts `state`, given as the cell has it, into this order."""
         inputs = [
             item.gather(x, len(self.model.area))
             for x, item in zip(state.inputs, self.model.placed, strict=True)
@@ -52,7 +52,7 @@ class Order(eqx.Module):
         return State(out.v, out.mechanisms, inputs)
 
     def undo(self, t: Array, state: State) -> State:
-        """`state` at `t` ms, given in this order, as the cell has it."""
+        """Takes `state` at `t` ms, given in this order, back to that of the cell."""
         start = self.model.start
         inputs = [
             x if z is None else since_start(item.input, z, start, t, self.h, self.rounded)
@@ -128,7 +128,7 @@ class Layout:
     seats: tuple[Seat, ...]  # as model.inserted
 
     def model(self, model: Model) -> Model:
-        """`model` in this layout."""
+        """The model with its nodes and mechanisms in this layout."""
         inserted = tuple(
             Inserted(jax.tree.map(lambda leaf, s=seat: _spread(leaf, s), item.mechanism), seat.at)
             for item, seat in zip(model.inserted, self.seats, strict=True)
@@ -147,11 +147,11 @@ class Layout:
         )
 
     def at(self, nodes: Array) -> Array:
-        """The positions of `nodes`."""
+        """The positions in this layout of the given `nodes`."""
         return _at(jnp.asarray(self.position), nodes)
 
     def arranged(self, state: State) -> State:
-        """`state`, given as the cell has it, in this layout."""
+        """Puts `state`, given as the cell has it, into this layout."""
         mechanisms = [
             {name: x[seat.source] for name, x in states.items()}
             for states, seat in zip(state.mechanisms, self.seats, strict=True)
@@ -159,7 +159,7 @@ class Layout:
         return State(state.v[self.order], mechanisms, state.inputs)
 
     def presented(self, state: State) -> State:
-        """`state`, given in this layout, as the cell has it."""
+        """Takes `state`, given in this layout, back to that of the cell."""
         mechanisms = [
             {name: x[seat.own] for name, x in states.items()}
             for states, seat in zip(state.mechanisms, self.seats, strict=True)
@@ -177,11 +177,11 @@ class TracedLayout(eqx.Module):
 
     @property
     def position(self) -> Array:
-        """(N,) where each node stands."""
+        """The position of every node in this layout, `(N,)`."""
         return jnp.asarray(self.tree.sequential.position)
 
     def model(self, model: Model) -> Model:
-        """`model` in this layout."""
+        """The model with its nodes in this layout."""
         return replace(
             model,
             inserted=self._moved(model.inserted),
@@ -195,15 +195,15 @@ class TracedLayout(eqx.Module):
         )
 
     def at(self, nodes: Array) -> Array:
-        """The positions of `nodes`."""
+        """The positions in this layout of the given `nodes`."""
         return _at(self.position, nodes)
 
     def arranged(self, state: State) -> State:
-        """`state`, given as the cell has it, in this layout."""
+        """Puts `state`, given as the cell has it, into this layout."""
         return State(self._moved(state.v), self._moved(state.mechanisms), state.inputs)
 
     def presented(self, state: State) -> State:
-        """`state`, given in this layout, as the cell has it."""
+        """Takes `state`, given in this layout, back to that of the cell."""
         v, mechanisms = jax.tree.map(lambda x: x[self.position], (state.v, state.mechanisms))
         return State(v, mechanisms, state.inputs)
 
@@ -213,10 +213,10 @@ class TracedLayout(eqx.Module):
 
 
 class Unchanged(eqx.Module):
-    """No renumbering: where the solve works level by level."""
+    """A layout that renumbers nothing, where the solve works level by level."""
 
     def model(self, model: Model) -> Model:
-        """`model` as it is; likewise the other methods."""
+        """The model as it is; the other methods change nothing either."""
         return model
 
     def at(self, nodes: Array) -> Array:

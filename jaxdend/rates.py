@@ -120,7 +120,7 @@ def exp_over(a: Real, b: Real) -> Array:
 
 
 def sigmoid(x: Real) -> Array:
-    """`1 / (1 + exp(-x))`."""
+    """The logistic function `1 / (1 + exp(-x))`."""
     return lax.logistic(jnp.asarray(x))
 
 

@@ -32,7 +32,7 @@ def label_regions(
 
 
 def region_mask(host: HostData, name: str) -> np.ndarray:
-    """`(n,)` bool of the compartments in the region, group or section `name`.
+    """The compartments in the region, group or section `name`, as bool `(n,)`.
 
     **Raises:** `ValueError` listing the regions that this cell has, and some of its sections.
     """

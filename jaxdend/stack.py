@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxdend._subset import HostData, Mask, is_concrete
-from jaxdend.cable.tree import TracedTree, Tree
+from jaxdend.cable import TracedTree, Tree
 from jaxdend.cell import Cell, Inserted
 from jaxdend.mechanisms.base import AbstractMechanism
 
@@ -100,7 +100,7 @@ def _stacked(*leaves: Any) -> Array:
 
 
 def _filled(x: Any, size: int, value: float) -> Any:
-    """`x` with `value` after it, of length `size`."""
+    """`x` followed by as many `value`s as make it of length `size`."""
     if isinstance(x, np.ndarray):
         return np.concatenate([x, np.full(size - len(x), value, x.dtype)])
     return jnp.concatenate([x, jnp.full(size - len(x), value, x.dtype)])

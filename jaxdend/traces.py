@@ -35,7 +35,7 @@ class Traces(eqx.Module):
     stats: dict[str, Any] = eqx.field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Array:
-        """The recording called `name`."""
+        """The recording that was called `name`."""
         if name not in self.values:
             raise KeyError(f"no recording {name!r}; there are {sorted(self.values)}.")
         return self.values[name]

@@ -1,4 +1,4 @@
-"""The units of everything in jaxdend, and the two physical constants it needs.
+"""The units of everything in jaxdend, and the physical constants it needs.
 
 They are NEURON's. A quantity that is not in this table has its unit in its docstring.
 """
@@ -32,6 +32,7 @@ UNITS = {
 CM_TO_NF = 1e-5  # uF/cm2 * um2 -> nF
 DENSITY_TO_US = 1e-2  # S/cm2 * um2 -> uS
 DENSITY_TO_NA = 1e-2  # mA/cm2 * um2 -> nA
+RA_TO_MOHM = 1e-2  # ohm cm * um / um2 -> Mohm
 
 _PREFIXES = ("", "p", "n", "u", "µ", "μ", "m", "c", "k", "M", "G")
 _BASES = ("V", "A", "S", "F", "s", "Hz", "m", "M", "mol", "ohm", "Ω", "C", "J", "K")

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxdend.cable.tree import Tree, TreeMatrix
+from jaxdend.cable import Tree, TreeMatrix
 
 
 def neuron(n: int, stems: int = 8, length: int = 12, seed: int = 0) -> np.ndarray:

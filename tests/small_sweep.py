@@ -66,16 +66,16 @@ def files(out: Path) -> dict[str, bytes]:
 
 def run_in_process(out: str, seconds: float) -> None:
     """Go on with the sweep `TWO`, so slowly that somebody can interrupt it."""
-    from jaxdend.sweep import _store, run_sweep, start_processes
+    from jaxdend.sweep import Store, run_sweep, start_processes
 
     start_processes(timeout=60.0, heartbeat=10.0)
-    write = _store.Store.write
+    write = Store.write
 
     def slowly(*args):
         time.sleep(seconds)
         write(*args)
 
-    _store.Store.write = slowly
+    Store.write = slowly
     print("begin", flush=True)
     summary = run_sweep(make, TWO, out, chunk=10, resume=True, progress=False)
     print(f"computed {summary.computed} complete {summary.complete}", flush=True)

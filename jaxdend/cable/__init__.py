@@ -8,8 +8,5 @@ from jaxdend.cable.compartments import (
     ncomp_from_d_lambda as ncomp_from_d_lambda,
     ncomp_from_max_length as ncomp_from_max_length,
 )
-from jaxdend.cable.tree import (
-    Tree as Tree,
-    TreeFactor as TreeFactor,
-    TreeMatrix as TreeMatrix,
-)
+from jaxdend.cable.matrix import TreeFactor as TreeFactor, TreeMatrix as TreeMatrix
+from jaxdend.cable.tree import Tree as Tree

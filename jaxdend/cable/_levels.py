@@ -14,7 +14,7 @@ from jaxdend.cable._traced import TracedLevels
 
 
 def solve(plan: TracedLevels, d: Array, e: Array, b: Array) -> tuple[Array, Coefficients]:
-    """Factorises and solves; arrays `(N,)`."""
+    """Factorises a matrix and solves with it, level by level, for arrays `(N,)`."""
     coefficients = factorise(plan, d, e)
     return substitute(plan, coefficients, b), coefficients
 
@@ -39,7 +39,7 @@ def factorise(plan: TracedLevels, d: Array, e: Array) -> Coefficients:
 
 
 def substitute(plan: TracedLevels, coefficients: Coefficients, b: Array) -> Array:
-    """Solves with a factorisation; arrays `(N,)`."""
+    """Solves with a factorisation that `factorise` made, for arrays `(N,)`."""
     inverse, up, down = coefficients
 
     def reduce(level: Array, b: Array) -> Array:

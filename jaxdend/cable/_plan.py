@@ -34,7 +34,7 @@ class Level:
 
     @property
     def m(self) -> int:
-        """Number of nodes eliminated."""
+        """The number of nodes that this level eliminates."""
         return len(self.parent)
 
 
@@ -52,12 +52,12 @@ class Plan:
 
     @property
     def last(self) -> int:
-        """Position of the root within the tail: how many nodes the tail eliminates."""
+        """The position of the root within the tail, which is how many nodes the tail eliminates."""
         return len(self.tail) - 1
 
 
 def check_parent(parent: np.ndarray) -> None:
-    """Raises ValueError unless `parent` describes one tree."""
+    """Raises `ValueError` unless `parent` describes exactly one tree."""
     n = len(parent)
     if n == 0:
         raise ValueError("A tree needs at least one node, but parent is empty.")

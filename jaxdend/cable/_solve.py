@@ -15,7 +15,7 @@ A plan is an operand like any other: that of a `Tree` is a pytree without leaves
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,23 +26,20 @@ from jaxtyping import Array
 
 from jaxdend.cable import _elimination, _levels
 from jaxdend.cable._elimination import AnyPlan, Coefficients
-from jaxdend.cable._traced import TracedLevels
-
-if TYPE_CHECKING:
-    from jaxdend.cable._traced import TracedTree
-    from jaxdend.cable.tree import Tree
+from jaxdend.cable._traced import TracedLevels, TracedTree
+from jaxdend.cable.tree import Tree
 
 Elimination = AnyPlan | TracedLevels
 
 _ROW_BYTES = 32  # widest row for which the bodies of the sequential loops stay native
 
 
-def multiply(tree: "Tree | TracedTree", diagonal: Array, edge: Array, x: Array) -> Array:
-    """A x for arrays `(N,)`."""
+def multiply(tree: Tree | TracedTree, diagonal: Array, edge: Array, x: Array) -> Array:
+    """The product A x of the matrix with a vector, for arrays `(N,)`."""
     return diagonal * x - _couple(tree, edge, x)
 
 
-def _couple(tree: "Tree | TracedTree", edge: Array, x: Array) -> Array:
+def _couple(tree: Tree | TracedTree, edge: Array, x: Array) -> Array:
     """Sum over neighbours of `edge * x`, for arrays `(N,)`; the edge of a root is ignored."""
     edge = jnp.where(tree.joined, edge, 0)
     return (edge * x[tree.above]).at[tree.above].add(edge * x)
@@ -50,9 +47,9 @@ def _couple(tree: "Tree | TracedTree", edge: Array, x: Array) -> Array:
 
 @jax.custom_jvp
 def solve(
-    tree: "Tree | TracedTree", plan: Elimination, diagonal: Array, edge: Array, b: Array
+    tree: Tree | TracedTree, plan: Elimination, diagonal: Array, edge: Array, b: Array
 ) -> tuple[Array, Coefficients]:
-    """Solution and factorisation; the derivative of the factorisation is defined as zero."""
+    """Solves and returns the factorisation too, whose derivative is defined as zero."""
     return _solve(plan, diagonal, edge, b)
 
 
@@ -72,7 +69,7 @@ def _solve_jvp(primals: tuple, tangents: tuple) -> tuple:
 
 @jax.custom_vjp
 def solved(
-    tree: "Tree | TracedTree", plan: Elimination, diagonal: Array, edge: Array, b: Array, x: Array
+    tree: Tree | TracedTree, plan: Elimination, diagonal: Array, edge: Array, b: Array, x: Array
 ) -> Array:
     """`x` as the solution of A x = b: its transpose is a solve, itself it costs nothing."""
     del tree, plan, diagonal, edge, b
@@ -95,7 +92,7 @@ solved.defvjp(_solved_fwd, _solved_bwd)
 
 
 def factorise(plan: Elimination, diagonal: Array, edge: Array) -> Coefficients:
-    """Factorisation for `resolve`, which supplies all derivatives."""
+    """The factorisation that `resolve` takes, which supplies all derivatives."""
     fixed = lax.stop_gradient((diagonal, edge))
     if isinstance(plan, TracedLevels):
         return _levels.factorise(plan, *fixed)
@@ -103,7 +100,7 @@ def factorise(plan: Elimination, diagonal: Array, edge: Array) -> Coefficients:
 
 
 def resolve(
-    tree: "Tree | TracedTree",
+    tree: Tree | TracedTree,
     plan: Elimination,
     diagonal: Array,
     edge: Array,
@@ -225,7 +222,7 @@ _solve_rows = custom_vmap(_elimination.solve)
 
 @_solve_rows.def_vmap
 def _solve_rule(size: int, batched: list, plan: AnyPlan, *operands: Array) -> Any:
-    """As `_batched`, but one matrix with many right-hand sides is factorised once."""
+    """Does what `_batched` does, but factorises a matrix with many right-hand sides only once."""
     by_tree, by_diagonal, by_edge, by_b = (any(jax.tree.leaves(each)) for each in batched)
     if by_tree:
         out = _one_by_one(_solve_rows, batched, (plan, *operands))

@@ -5,15 +5,14 @@ arrays, which `jax.vmap` batches like any other. Nodes beyond the tree's own are
 a parent, and the elimination stops before it reaches them.
 """
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
-if TYPE_CHECKING:
-    from jaxdend.cable.tree import Tree
+from jaxdend.cable.tree import Tree
 
 
 class TracedPlan(NamedTuple):
@@ -32,7 +31,7 @@ class TracedPlan(NamedTuple):
 
     @property
     def levels(self) -> tuple:
-        """None: the number and the sizes of levels would depend on the tree."""
+        """An empty tuple: the number and the sizes of levels would depend on the tree."""
         return ()
 
 
@@ -58,11 +57,10 @@ class TracedTree(eqx.Module):
     reduction: TracedLevels | None  # (N,) each; None in an `arranged` tree
 
     @classmethod
-    def of(cls, tree: "Tree", nodes: int) -> "TracedTree":
-        """`tree` padded to `nodes` nodes.
+    def of(cls, tree: Tree, nodes: int) -> "TracedTree":
+        """Lays out `tree` as arrays, padded to `nodes` nodes.
 
-        Raises:
-            ValueError: fewer `nodes` than the tree has.
+        **Raises:** `ValueError` for fewer `nodes` than the tree has.
         """
         if nodes < tree.n:
             raise ValueError(f"a tree of {tree.n} nodes cannot be padded to {nodes}.")
@@ -99,17 +97,17 @@ class TracedTree(eqx.Module):
 
     @property
     def n(self) -> int:
-        """Number of nodes, padding included."""
+        """The number of nodes in the tree, padding included."""
         return self.parent.shape[-1]
 
     @property
     def above(self) -> Array:
-        """(N,) node above each node, 0 where there is none."""
+        """`(N,)` the node above each node, 0 where there is none."""
         return jnp.maximum(self.parent, 0)
 
     @property
     def joined(self) -> Array:
-        """(N,) whether there is a node above."""
+        """`(N,)` whether there is a node above each node."""
         return self.parent >= 0
 
     @property

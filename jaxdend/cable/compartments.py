@@ -14,6 +14,7 @@ from jaxtyping import ArrayLike
 
 from jaxdend._subset import is_concrete
 from jaxdend.morphology import Morphology
+from jaxdend.units import RA_TO_MOHM
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def _measure(morph: Morphology, count: np.ndarray) -> _Pieces:
     h = np.maximum(np.diff(arcs)[whole], 0.0)
     d1, d2 = diameter[:-1][whole], diameter[1:][whole]
     lateral = np.pi / 2 * (d1 + d2) * np.hypot(h, (d2 - d1) / 2)
-    resistance = np.bincount(half, 0.04 / np.pi * h / (d1 * d2), size)
+    resistance = np.bincount(half, 4 * RA_TO_MOHM / np.pi * h / (d1 * d2), size)
     mean = np.bincount(half, (d1 + d2) / 2 * h, size).reshape(-1, 2).sum(axis=1) / step[::2]
     area = np.bincount(half, lateral, size).reshape(-1, 2).sum(axis=1)
     return _Pieces(area, mean, resistance[::2], resistance[1::2], at_cut[::2, :3])

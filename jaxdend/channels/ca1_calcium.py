@@ -118,21 +118,21 @@ class CaPoirazi(AbstractChannel):
 
     @classmethod
     def r_type(cls, **changes: Any) -> "CaPoirazi":
-        """R type of the dendrites: `car`."""
+        """The R-type channel of the dendrites, published as `car`."""
         published = {"half_m": -48.5, "slope_m": 3.0, "tau_m": 50.0}
         published |= {"half_h": -53.0, "slope_h": 1.0, "tau_h": 5.0}
         return cls(**{**published, **changes})
 
     @classmethod
     def r_type_soma(cls, **changes: Any) -> "CaPoirazi":
-        """R type of the soma, slower and at lower voltages: `somacar`."""
+        """The R-type channel of the soma, slower and at lower voltages, published as `somacar`."""
         published = {"half_m": -60.0, "slope_m": 3.0, "tau_m": 100.0}
         published |= {"half_h": -62.0, "slope_h": 1.0, "tau_h": 5.0}
         return cls(**{**published, **changes})
 
     @classmethod
     def spike(cls, **changes: Any) -> "CaPoirazi":
-        """High-threshold channel of the distal dendrites that carries calcium spikes: `calH`."""
+        """The high-threshold channel of distal dendrites that carries calcium spikes, `calH`."""
         published = {"half_m": -37.0, "slope_m": 1.0, "tau_m": 3.6}
         published |= {"half_h": -41.0, "slope_h": 0.5, "tau_h": 29.0}
         return cls(**{**published, **changes})

@@ -31,12 +31,12 @@ class NaCA1(AbstractChannel):
 
     @classmethod
     def soma(cls, **changes: Any) -> "NaCA1":
-        """Soma and axon: no slow inactivation."""
+        """The channel of soma and axon, without slow inactivation."""
         return cls(**{"ar": 1.0, **changes})
 
     @classmethod
     def dendrite(cls, **changes: Any) -> "NaCA1":
-        """Dendrites: half of the conductance inactivates slowly."""
+        """The channel of dendrites, half of whose conductance inactivates slowly."""
         return cls(**{"ar": 0.5, **changes})
 
     def gates(self, v: Array, env: Env) -> Gates:

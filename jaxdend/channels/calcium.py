@@ -31,7 +31,7 @@ class CalciumShell(AbstractPool):
 
     @classmethod
     def destexhe(cls, **changes: Any) -> "CalciumShell":
-        """Published as `cad`: all calcium free, 5 ms, 2e-4 mM (Destexhe et al. 1994)."""
+        """The pool published as `cad`: all calcium free, 5 ms, 2e-4 mM (Destexhe et al. 1994)."""
         published = {"decay": 5.0, "gamma": 1.0, "minCai": 2e-4, "cai": 2e-4}
         return cls(**{**published, **changes})
 

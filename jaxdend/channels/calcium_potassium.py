@@ -66,6 +66,7 @@ class BK(AbstractChannel):
 
     def gates(self, v: Array, env: Env) -> Gates:
         c = env.inside["ca"]
+        # the gas constant as the published mechanism rounds it
         u = 2.0 * 1e-3 * F / 8.313424 * v / (ZERO_CELSIUS + env.celsius)
         opening = self.abar * c / (c + self.k1 * bounded_exp(-0.84 * u))
         closing = self.bbar / (1.0 + c / self.k2 * bounded_exp(u))

@@ -44,7 +44,7 @@ class DCaAP(AbstractChannel):
     """Whether the trigger has the surrogate gradient."""
 
     def initial(self, v: Array, env: Env) -> States:
-        """Everything off, and ready to fire."""
+        """The state in which everything is off and the dendrite is ready to fire."""
         del env
         off = jnp.zeros_like(v)
         return {"A": off, "B": off, "K": off, "t_last": off - self.refractory}

@@ -42,7 +42,7 @@ class HH(AbstractChannel):
         }
 
     def current(self, v: Array, x: States, env: Env) -> dict[str | None, Array]:
-        """Outward currents `(k,)` mA/cm² by ion; the leak is nobody's."""
+        """The outward currents by ion, `(k,)` mA/cm² each; the leak has no ion."""
         del env
         return {
             "na": self.gnabar * x["m"] ** 3 * x["h"] * (v - self.ena),

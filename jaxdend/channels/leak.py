@@ -6,12 +6,12 @@ from jaxdend.mechanisms.base import AbstractChannel, Env, States, param
 
 
 class Leak(AbstractChannel):
-    """`i = g (v - e)`. NEURON's `pas`."""
+    """A leak with a fixed reversal potential, `i = g (v - e)`, which is NEURON's `pas`."""
 
     g: Array = param(1e-3, unit="S/cm2", doc="conductance density")
     e: Array = param(-70.0, unit="mV", doc="reversal potential")
 
     def current(self, v: Array, x: States, env: Env) -> Array:
-        """Leak current `(k,)` mA/cm²."""
+        """The leak's current density at `v (k,)` mV, `(k,)` mA/cm²."""
         del x, env
         return self.g * (v - self.e)

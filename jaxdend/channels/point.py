@@ -47,7 +47,7 @@ class LIF(AbstractChannel):
     """Whether the threshold has the surrogate gradient."""
 
     def initial(self, v: Array, env: Env) -> States:
-        """Ready to fire."""
+        """The state in which the neuron is ready to fire."""
         del env
         return {"left": jnp.zeros_like(v)}
 
@@ -61,7 +61,7 @@ class LIF(AbstractChannel):
         return {"left": jnp.where(self._fired(v, x) > 0.5, self.refractory, x["left"])}
 
     def reset(self, v: Array, x: States, env: Env, t: Array) -> Array:
-        """To `vreset` at a spike, and while refractory."""
+        """The voltage after the jump: `vreset` at a spike and while the neuron is refractory."""
         del env, t
         after = v + self._fired(v, x) * (self.vreset - v)
         return jnp.where(x["left"] > 0.0, self.vreset, after)
@@ -71,7 +71,7 @@ class LIF(AbstractChannel):
         return {"left": -(x["left"] > 0.0).astype(x["left"].dtype)}
 
     def advance(self, v: Array, x: States, env: Env, h: Array) -> States:
-        """`h` ms less to wait; less than half a step is nothing."""
+        """Takes `h` ms off the waiting time; less than half a step counts as nothing."""
         del v, env
         left = x["left"] - h
         return {"left": jnp.where(left > h / 2, left, 0.0)}
@@ -135,7 +135,7 @@ class Izhikevich(AbstractChannel):
         return {"u": x["u"] + self.d * _spike(v, self.peak, self.width, self.surrogate)}
 
     def reset(self, v: Array, x: States, env: Env, t: Array) -> Array:
-        """To `c` past the peak."""
+        """The voltage after the jump: `c` where the peak is passed."""
         del x, env, t
         return v + _spike(v, self.peak, self.width, self.surrogate) * (self.c - v)
 
@@ -231,7 +231,7 @@ class AdEx(AbstractChannel):
         return {"w": x["w"] + self.b * _spike(v, self.peak, self.width, self.surrogate)}
 
     def reset(self, v: Array, x: States, env: Env, t: Array) -> Array:
-        """To `vreset` past the peak."""
+        """The voltage after the jump: `vreset` where the peak is passed."""
         del x, env, t
         return v + _spike(v, self.peak, self.width, self.surrogate) * (self.vreset - v)
 

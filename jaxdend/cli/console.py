@@ -58,7 +58,7 @@ def say_command(console: Console, before: str, *words: object) -> None:
 
 
 def show(title: str, error: BaseException) -> None:
-    """One panel on stderr."""
+    """Show one panel on the standard error stream."""
     message = str(error) or type(error).__name__
     if len(message) > _LONGEST:
         message = message[:_LONGEST] + " …"

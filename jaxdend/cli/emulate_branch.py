@@ -9,10 +9,9 @@ import jax
 import numpy as np
 
 from jaxdend.emulator import Emulator
-from jaxdend.emulator._rows import SELECTIVE
 from jaxdend.emulator.data import SETUPS
 from jaxdend.emulator.experiments import Experiment, Plan
-from jaxdend.emulator.interpretation import order_response, templates
+from jaxdend.emulator.interpretation import SELECTIVE, order_response, templates
 
 Rows = Sequence[dict[str, Any]]
 
@@ -32,7 +31,7 @@ class Order:
     rest: float  # mV, of the cell
 
     def finding(self) -> str:
-        """Which order the cell and the network prefer."""
+        """Says which order of inputs the cell and the network prefer."""
         cell, twin = self.cell[0] - self.cell[1], self.twin[0] - self.twin[1]
         at = int(np.abs(cell).argmax())
         index = cell[at] / (self.cell[:, at] - self.rest).sum()
@@ -46,7 +45,7 @@ class Order:
 
 
 def measure_order(run: Experiment, rows: Rows, out: Path) -> Order:
-    """Cell and network under sequences of inputs; the best network of 4 units, if there is one."""
+    """Tests the cell and the best network of 4 units, if any, under sequences of inputs."""
     plan = shown(run, rows)
     twin = Emulator.load(run.emulator(out, plan))
     setup = SETUPS[run.setup](receptors=plan.receptors)
@@ -95,7 +94,7 @@ def branch_findings(rows: Rows) -> list[str]:
 def branch_figures(
     plotting: Any, run: Experiment, rows: Rows, out: Path, order: Order
 ) -> list[tuple[str, Any, str]]:
-    """Files, figures and captions."""
+    """Draw the figures of a branch: the file name, the figure and the caption of each."""
     twin = Emulator.load(run.emulator(out, shown(run, rows)))
     filters = plotting.plot_templates(
         templates(twin.net), twin.meta, most=PUBLISHED, width=WIDTH, smooth=3

@@ -101,7 +101,7 @@ _LEGEND = (
 
 
 def results_table(rows: Rows) -> Table:
-    """Heading and lines."""
+    """The headings and the lines of the table of results."""
     others = _others(rows)
     heading = ["network", "receptors", "seeds", "parameters", *COLUMNS]
     heading += [*(f"AUC {OTHERS[kind]}" for kind in others), "training s"]
@@ -121,7 +121,7 @@ def _others(rows: Rows) -> list[str]:
 
 
 def findings(rows: Rows) -> list[str]:
-    """What the numbers say, a sentence each."""
+    """Says what the numbers show, one sentence for each finding."""
     kind = rows[0]["network"]
     if kind == "unit":
         return [_unit_finding(rows)]

@@ -178,7 +178,7 @@ def _draw_neuron(plotting: Any, experiment: Experiment, out: Path) -> str:
 
 
 def load_plotting() -> Any:
-    """`jaxdend.plotting`, or `None` with a note where matplotlib is not installed."""
+    """Imports `jaxdend.plotting`, or notes that matplotlib is not installed and gives `None`."""
     try:
         from jaxdend import plotting
     except ImportError as error:

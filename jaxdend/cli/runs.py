@@ -27,7 +27,7 @@ _CHECKPOINTS = "checkpoints"  # in the folder of a fit
 
 @dataclasses.dataclass(frozen=True)
 class SimulationRun:
-    """A simulation and what it took."""
+    """A simulation and the time that it took."""
 
     experiment: Experiment
     traces: Traces

@@ -20,9 +20,16 @@ from rich.table import Table as Grid
 from jaxdend.cli.console import ERR, INTERRUPTED, OUT, explain, say_command
 from jaxdend.cli.report import load_plotting, write_figure
 from jaxdend.config import SweepFile, precision
-from jaxdend.sweep import Summary, failed_points, open_sweep, run_sweep, start_processes
-from jaxdend.sweep._read import said_of_lost
-from jaxdend.sweep._store import STATUS, Store
+from jaxdend.sweep import (
+    STATUS,
+    Store,
+    Summary,
+    failed_points,
+    open_sweep,
+    run_sweep,
+    said_of_lost,
+    start_processes,
+)
 
 SHOWN = 10  # failed points in a table
 TRIAL = 64  # points that a dry run computes

@@ -41,7 +41,7 @@ app = typer.Typer(
 
 @app.command("list")
 def list_tasks() -> None:
-    """Show the tasks."""
+    """Show the names of all tasks and what each of them asks."""
     grid = Grid("task", "what the neuron learns")
     for name, builder in TASKS.items():
         grid.add_row(name, (inspect.getdoc(builder) or "").split("\n", 1)[0])

@@ -59,7 +59,7 @@ def _answer(task: Logic, response: float, pattern: int) -> str:
 
 
 def verdict(result: TaskResult) -> str:
-    """Solved or not, and how well."""
+    """Says whether the task was solved, and how well."""
     return (
         f"{'solved' if result.solved else 'not solved'}: {result.accuracy:.0%} right, "
         f"margin {result.margin:.3g} {result.margin_unit}".rstrip()
@@ -67,7 +67,7 @@ def verdict(result: TaskResult) -> str:
 
 
 def wanted_responses(task: AbstractTask) -> list[str] | None:
-    """One text a pattern: above or below the threshold; or high and low, where it has none."""
+    """Says for every pattern what is wanted: above or below the threshold, or high or low."""
     if task.goal is None:
         return None
     threshold = getattr(task, "threshold", None)
@@ -77,7 +77,7 @@ def wanted_responses(task: AbstractTask) -> list[str] | None:
 
 
 def compare(saved: TaskResult, again: np.ndarray, solved: bool) -> bool:
-    """Print saved and new responses side by side; whether they agree up to rounding."""
+    """Print saved and new responses side by side; returns whether they agree up to rounding."""
     grid = Grid("pattern")
     for name in ("saved", "again", "difference"):
         grid.add_column(f"{name} {saved.unit}".rstrip(), justify="right")

@@ -72,7 +72,7 @@ _AXIS = {
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """What one path of an axis leads to."""
+    """What one path of an axis leads to in the model."""
 
     kind: str  # "parameter", "number", "site", "delay" or "structure"
     unit: str = ""
@@ -121,7 +121,7 @@ def find_target(place: Place, path: str, model: ModelFile) -> Target:
 
 
 def targets(model: ModelFile) -> dict[str, Target]:
-    """Path -> target of every number of a model that varies without another program."""
+    """Every number of a model that varies without another program, as a target by its path."""
     out = {}
     for item in model.resolved.get("insert", []):
         keys = registry.mechanism_keys(item["channel"])
@@ -171,7 +171,7 @@ def change(item: Table, model: ModelFile, cell: Cell, place: Place) -> Change:
 
 
 def substituted(tables: Table, path: str, value: Any) -> Table:
-    """Copies of the tables of a model with `value` at `path`."""
+    """Copies the tables of a model with `value` at `path`."""
     head, *rest = path.split(".")
     if len(rest) == 1:
         return tables | {head: dict(tables.get(head, {})) | {rest[0]: value}}

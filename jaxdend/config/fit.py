@@ -142,7 +142,7 @@ class FitFile:
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """A fit, ready to run."""
+    """A fit that a file describes, built and ready to run."""
 
     file: FitFile
     experiment: Experiment
@@ -159,7 +159,7 @@ class Problem:
         return jnp.asarray(traces.v)
 
     def measured(self) -> tuple[np.ndarray, np.ndarray]:
-        """Sample times `(t,)` ms and the target `(t, r)` mV, read or simulated."""
+        """The sample times `(t,)` ms and the target `(t, r)` mV, read or simulated."""
         keys = self.file.resolved["target"]
         place = Place(self.file.file, "[target]")
         ts = self.experiment.times()
@@ -183,7 +183,7 @@ class Problem:
         *,
         run: Run | None = None,
     ) -> list[FitResult]:
-        """All stages, each from the best points of the one before; one result a stage.
+        """Runs all stages, each from the best points of the one before; returns one result a stage.
 
         **Arguments:** `callback(stage, step, losses (s,))`; `run`, a `jaxdend.Run`, whose folder
         gets a folder of checkpoints for every stage; without one no progress bar is shown.

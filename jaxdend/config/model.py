@@ -57,6 +57,7 @@ from jaxdend.rest import rest
 from jaxdend.simulate import Record, simulate
 from jaxdend.solvers import BackwardEuler, CrankNicolson
 from jaxdend.traces import Traces
+from jaxdend.units import ZERO_CELSIUS
 
 SECTIONS = ("morphology", "cell", "set", "insert", "stimulus", "synapse", "simulate")
 SOLVERS = {"CrankNicolson": CrankNicolson, "BackwardEuler": BackwardEuler}
@@ -73,7 +74,7 @@ CELL = {
     "d_lambda": Key(number(above=0.0)),
     "cm": Key(number("µF/cm²", above=0.0), default=1.0),
     "ra": Key(number("Ω·cm", above=0.0), default=100.0),
-    "celsius": Key(number("°C", above=-273.15), default=6.3),
+    "celsius": Key(number("°C", above=-ZERO_CELSIUS), default=6.3),
 }
 _SIMULATE = {
     "t1": Key(number("ms"), required=True),
@@ -132,7 +133,7 @@ class ModelFile:
 
     @property
     def precision(self) -> str:
-        """`"float64"` or `"float32"`."""
+        """The precision that the file asks for, `"float64"` or `"float32"`."""
         return self.resolved["simulate"]["precision"]
 
     def build(self) -> "Experiment":
@@ -157,7 +158,7 @@ class ModelFile:
     def _input(
         self, name: str, i: int, item: Table, sites: ArrayLike, theta: Mapping[str, ArrayLike]
     ) -> AbstractInput:
-        """One input, with what `theta` has for it."""
+        """Builds one input of the file, with what `theta` has for it."""
         path = f"{name}.{i + 1}."
         arguments = {k: v for k, v in item.items() if k not in ("kind", "at", "preset")}
         with located(_item(Place(self.file), name, i)):
@@ -168,7 +169,7 @@ class ModelFile:
             return known[item["kind"]](site=sites, **arguments | given)
 
     def _base(self) -> Cell:
-        """The bare cell, without mechanisms."""
+        """Builds the bare cell, without any mechanism."""
         top, tree = Place(self.file), dict(self.resolved["morphology"])
         with located(top.within("[morphology]")):
             if "file" in tree:
@@ -187,7 +188,7 @@ class ModelFile:
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """What a model file describes, built."""
+    """What a model file describes, built and ready to run."""
 
     model: ModelFile
     base: Cell  # without mechanisms
@@ -225,7 +226,7 @@ class Experiment:
         )
 
     def times(self) -> Float[np.ndarray, " t"]:
-        """Times of the samples that `simulate` saves, ms."""
+        """The times in ms of the samples that `simulate` saves."""
         keys = self.model.resolved["simulate"]
         spacing = keys["dt"] * keys["save_every"]
         count = round((keys["t1"] - keys["t0"]) / spacing)
@@ -267,18 +268,18 @@ class Experiment:
 
 @contextmanager
 def precision(name: str) -> Iterator[None]:
-    """`"float64"` or `"float32"` for everything inside."""
+    """A context in which JAX computes in `"float64"` or `"float32"`."""
     with jax.enable_x64(name == "float64"):
         yield
 
 
 def insert_name(item: Table) -> str:
-    """What parameter paths call an `[[insert]]`."""
+    """The name by which parameter paths call an `[[insert]]` table."""
     return item.get("name", item["channel"])
 
 
 def describe(where: Table) -> str:
-    """A short label for a place."""
+    """A short label for a place on the cell."""
     if "site" in where:
         return f"site {where['site']}"
     if "section" in where:

@@ -41,7 +41,7 @@ _NON_NEGATIVE = {"S/cm2", "cm/s", "mM"}
 
 
 def concrete(module: ModuleType, bases: tuple[type, ...]) -> dict[str, type]:
-    """Name -> class, the concrete subclasses of `bases` that `module` offers."""
+    """The concrete subclasses of `bases` that `module` offers, by name."""
     return {
         name: value
         for name, value in sorted(vars(module).items())
@@ -57,7 +57,7 @@ SYNAPSES = concrete(synapses, _INPUTS)
 
 
 def parameters(channel: str) -> dict[str, str]:
-    """Name -> unit of the parameters of a channel or pool."""
+    """The units of the parameters of a channel or pool, by name."""
     made = CHANNELS[channel]
     method = made.func if isinstance(made, partial) else made  # a variant is a class method
     cls: Any = method if inspect.isclass(method) else method.__self__

@@ -37,11 +37,11 @@ class Place:
     path: str = ""  # for example "[[insert]] 2"
 
     def within(self, path: str) -> "Place":
-        """The same file, at `path`."""
+        """The place in the same file whose path is `path` inside this one."""
         return Place(self.file, path)
 
     def error(self, message: str) -> ConfigError:
-        """A `ConfigError` that says where it happened."""
+        """A `ConfigError` that says in which file and at which key it happened."""
         return ConfigError(f"{self.file}: {self.path}: {message}".replace(": : ", ": "))
 
 
@@ -68,7 +68,7 @@ def read_toml(file: Path) -> Table:
 
 
 def check_table(place: Place, table: Any, keys: Mapping[str, Key]) -> Table:
-    """`table` with every value checked and the defaults filled in.
+    """Checks every value of `table` and fills in the defaults.
 
     **Raises:** `ConfigError` for an unknown key (naming the nearest one), a missing key or a value
     of the wrong type or range.
@@ -135,7 +135,7 @@ def number(
 
 
 def integer(*, least: int | None = None, most: int = _MOST) -> Check:
-    """A whole number, at least `least` and at most `most`."""
+    """A check that a value of the file is a whole number, from `least` to `most`."""
 
     def check(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
@@ -150,7 +150,7 @@ def integer(*, least: int | None = None, most: int = _MOST) -> Check:
 
 
 def flag() -> Check:
-    """True or false."""
+    """A check that a value of the file is true or false."""
 
     def check(value: Any) -> bool:
         if not isinstance(value, bool):
@@ -177,7 +177,7 @@ def text(choices: Iterable[str] = ()) -> Check:
 
 
 def number_or(*words: str, unit: str = "") -> Check:
-    """A finite number, or one of `words`."""
+    """A check that a value of the file is a finite number or one of `words`."""
 
     def check(value: Any) -> float | str:
         if value in words:
@@ -204,7 +204,7 @@ def numbers(unit: str = "", *, least: float = -math.inf) -> Check:
 
 
 def pair(*, ordered: bool = True) -> Check:
-    """Two finite numbers, the first less than the second if `ordered`."""
+    """A check that a value is two finite numbers, the first less than the second if `ordered`."""
 
     def check(value: Any) -> list[float]:
         if not isinstance(value, list) or len(value) != 2 or not all(map(_is_number, value)):
@@ -217,7 +217,7 @@ def pair(*, ordered: bool = True) -> Check:
 
 
 def names() -> Check:
-    """A name or a list of names."""
+    """A check that a value of the file is a name or a list of names."""
 
     def check(value: Any) -> list[str]:
         items = value if isinstance(value, list) else [value]

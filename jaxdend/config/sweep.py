@@ -52,11 +52,9 @@ from jaxdend.config.schema import (
 )
 from jaxdend.dynamics import Model, State
 from jaxdend.fitting import Parameter
-from jaxdend.simulate import LIMIT
 from jaxdend.solvers.march import in_bytes
-from jaxdend.sweep import Design, grid, random, read_table, sobol
-from jaxdend.sweep._names import refuse_names
-from jaxdend.sweep._store import FAILED, OK
+from jaxdend.solvers.stepwise import LIMIT
+from jaxdend.sweep import FAILED, OK, Design, grid, random, read_table, refuse_names, sobol
 
 Point = Mapping[str, Array]
 Function = Callable[[Point], dict[str, Array]]  # one point -> what to keep of it
@@ -150,7 +148,7 @@ class SweepFile:
 
     @property
     def precision(self) -> str:
-        """`"float64"` or `"float32"`."""
+        """The precision that the file asks for, `"float64"` or `"float32"`."""
         return self.model.precision
 
     def variant(self, labels: Mapping[str, Any]) -> ModelFile:
@@ -203,7 +201,7 @@ class SweepFile:
         return f
 
     def attributes(self) -> dict[str, dict[str, Any]]:
-        """Name of every axis and output -> units, description and the like, for the store."""
+        """What the store says of every axis and output, by name: units, description and more."""
         out: dict[str, dict[str, Any]] = {}
         for item in self.resolved["axis"]:
             about: dict[str, Any] = {"long_name": ", ".join(item["path"])}
@@ -223,7 +221,7 @@ class SweepFile:
         return out
 
     def shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
-        """Name -> shape and type of the outputs of one point, of the first group."""
+        """The shape and type of the outputs of one point of the first group, by name."""
         f = self.make(self.design.groups[0][0])
         first = {k: jnp.asarray(x[0]) for k, x in self.design.points([0]).items()}
         return jax.eval_shape(f, first)

@@ -42,12 +42,12 @@ class Scaling(eqx.Module):
     width: Float[Array, " d"]  # mV, the standard deviation along each
 
     def whitened(self, dendrites: ArrayLike) -> Array:
-        """`(..., s)` mV to whitened components `(..., d)`, clipped at 3 standard deviations."""
+        """Whitens voltages `(..., s)` mV to `(..., d)`, clipped at 3 standard deviations."""
         v = jnp.minimum(jnp.asarray(dendrites, self.mean.dtype), DENDRITE_CLIP) - self.mean
         return jnp.clip((v @ self.basis) / self.width, -WHITE_CLIP, WHITE_CLIP)
 
     def dendrites(self, components: ArrayLike) -> Array:
-        """Whitened components `(..., d)` to `(..., s)` mV, what of them `d` components hold."""
+        """Turns whitened components `(..., d)` back into voltages `(..., s)` mV."""
         return self.mean + (jnp.asarray(components) * self.width) @ self.basis.T
 
 
@@ -93,7 +93,7 @@ class AbstractNetwork(eqx.Module):
         """`(b, bins, k)` input to predictions `(b, bins)`, and what the next bins go on from."""
 
     def learn(self: _Net, x: Array) -> tuple[Prediction, _Net]:
-        """As `run` from the start, as in training; and the network with its new statistics."""
+        """Runs from the start as in training; also returns the network with its new statistics."""
         return self.run(x, self.start(x.shape[0]))[0], self
 
     def renewed(self: _Net, other: _Net) -> _Net:
@@ -119,18 +119,18 @@ class AbstractNetwork(eqx.Module):
 
     @property
     def dtype(self) -> Any:
-        """Of its numbers."""
+        """The floating type of the network's numbers."""
         return self.heads.weight.dtype
 
     @property
     def parameters(self) -> int:
-        """How many numbers are trained."""
+        """The number of trained numbers in the network."""
         return count_parameters(self)
 
 
 @eqx.filter_jit
 def run(net: AbstractNetwork, x: ArrayLike, carry: PyTree) -> tuple[Prediction, PyTree]:
-    """`net.run`, compiled once for every structure of network and shape of `x`."""
+    """Runs `net.run`, compiled once for every structure of network and shape of `x`."""
     return net.run(jnp.asarray(x), carry)
 
 
@@ -166,7 +166,7 @@ def new_heads(
 
 
 def no_scaling(dendrites: int, dtype: DTypeLike, sites: int | None = None) -> Scaling:
-    """Of a network that has seen no data."""
+    """The scaling of outputs for a network that has seen no data."""
     s = dendrites if sites is None else sites
     return Scaling(
         jnp.asarray(-67.7, dtype), jnp.zeros(s, dtype), jnp.eye(s, dendrites, dtype=dtype),
@@ -175,7 +175,7 @@ def no_scaling(dendrites: int, dtype: DTypeLike, sites: int | None = None) -> Sc
 
 
 def prepared(net: _Net, data: Any, sample: int = 64) -> _Net:
-    """`net` ready for training on a `Dataset`: spike bias, mean voltage, dendritic components.
+    """Prepares `net` to be trained on data: spike bias, mean voltage, dendritic components.
 
     The spikes' bias becomes the logit of the base rate. From an even chance instead, the first
     steps only push the probability down, through every filter as well. One unit after 500 steps

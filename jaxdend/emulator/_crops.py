@@ -39,7 +39,7 @@ class Crops:
                 self._ready[step] = self._read(step)
 
     def take(self, step: int) -> tuple[np.ndarray, ...]:
-        """Input, spikes, voltage and dendrites of a step, `(batch, crop, ...)`."""
+        """The input, spikes, voltage and dendrites of a step, `(batch, crop, ...)` each."""
         self.fetch(step, 1)
         return self._ready.pop(step)
 

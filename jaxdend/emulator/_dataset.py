@@ -30,7 +30,7 @@ class Stored:
 
     @property
     def ndim(self) -> int:
-        """How many axes there are."""
+        """The number of axes of the stored array."""
         return len(self.shape)
 
     def __len__(self) -> int:
@@ -56,13 +56,13 @@ class Stored:
         return np.asarray(self[:], dtype)
 
     def take(self, rows: np.ndarray) -> "Stored":
-        """Some of these rows."""
+        """Some of the rows, by number or as a mask, still in the store."""
         return Stored(self.source, self.rows[rows], self.first, self.k)
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Input and answer of `n` simulations of `bins` ms each.
+    """The input and the answer of `n` simulations of `bins` ms each.
 
     The arrays are numpy's, or read from a store when they are indexed: `load` reads all of them.
     """
@@ -75,21 +75,21 @@ class Dataset:
 
     @property
     def n(self) -> int:
-        """How many simulations there are."""
+        """The number of simulations in the data."""
         return self.x.shape[0]
 
     @property
     def bins(self) -> int:
-        """Bins of 1 ms in a simulation."""
+        """The number of bins of 1 ms in every simulation."""
         return self.x.shape[1]
 
     @property
     def k(self) -> int:
-        """How many inputs there are."""
+        """The number of inputs, excitatory and inhibitory."""
         return self.x.shape[2]
 
     def take(self, indices: Sequence[int] | np.ndarray) -> "Dataset":
-        """Some of the simulations, by number or as a mask."""
+        """A part of the simulations, chosen by number or by a mask."""
         rows = np.asarray(indices)
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(int)
 
@@ -101,7 +101,7 @@ class Dataset:
         return replace(self, x=x, v=v, spikes=spikes, dendrites=dendrites)
 
     def split(self, fractions: Sequence[float], seed: int = 0) -> tuple["Dataset", ...]:
-        """Parts that have no simulation in common, drawn at random.
+        """Splits the simulations at random into parts that have none in common.
 
         **Arguments:** `fractions`, of each part, such as `(0.8, 0.1, 0.1)`; they may add up to
         less than 1.
@@ -120,7 +120,7 @@ class Dataset:
         return tuple(self.take(np.sort(part)) for part in parts)
 
     def load(self) -> "Dataset":
-        """The same in memory, a byte for each bin and input."""
+        """The same data in memory, where an input takes a byte for every bin."""
         return replace(
             self,
             x=np.asarray(self.x[:]),
@@ -131,7 +131,7 @@ class Dataset:
 
     @property
     def rate(self) -> float:
-        """Spikes a second, Hz."""
+        """The mean rate of the neuron's spikes, in Hz."""
         return float(np.mean(self.spikes[:])) * 1000.0
 
 

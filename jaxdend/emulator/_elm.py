@@ -104,12 +104,12 @@ class ELM(AbstractNetwork):
 
     @property
     def span(self) -> None:
-        """It remembers all of the input, ever more faintly."""
+        """`None`: the neuron remembers all of its input, ever more faintly."""
         return None
 
     @property
     def fixed(self) -> tuple[Array, ...]:
-        """What is not trained."""
+        """The arrays of the network that are not trained."""
         return self.keep, self.leak, self.gain
 
     def config(self) -> dict[str, Any]:
@@ -152,7 +152,7 @@ class ELM(AbstractNetwork):
 
 @lru_cache
 def routing(k: int, excitatory: int, branches: int, synapses: int) -> np.ndarray:
-    """Which inputs the synapses of every branch take, `(branches, synapses)`.
+    """Chooses which inputs the synapses of every branch take, `(branches, synapses)`.
 
     Windows over the inputs in the order excitatory, inhibitory, excitatory …, evenly spread.
     """

@@ -39,7 +39,7 @@ class Emulator:
     meta: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Fold the network."""
+        """Check the threshold, and fold the network for use."""
         if not 0 <= self.threshold <= 1:
             raise ValueError(f"the threshold is a probability, not {self.threshold}")
         object.__setattr__(self, "net", self.net.fold())
@@ -51,7 +51,7 @@ class Emulator:
 
     @classmethod
     def of(cls, net: AbstractNetwork, data: Any, **options: Any) -> "Emulator":
-        """Of a trained network, with the threshold at .2 % false positives on `data`.
+        """An emulator of a trained network, with the threshold at .2 % false positives on `data`.
 
         **Arguments:** `data`, a `Dataset` that the network was not trained on; `options` as of
         `evaluate`.
@@ -60,12 +60,12 @@ class Emulator:
 
     @property
     def names(self) -> list[str]:
-        """Of the inputs; numbers where the data have no names."""
+        """The names of the inputs, or their numbers where the data have no names."""
         return list(self.meta.get("names", [str(i) for i in range(self.net.k)]))
 
     @property
     def bin(self) -> float:
-        """ms, the width of a bin."""
+        """The width of a bin in ms."""
         return float(self.meta.get("bin_ms", 1.0))
 
     def __call__(self, x: ArrayLike, batch: int = BATCH) -> Prediction:
@@ -88,7 +88,7 @@ class Emulator:
         return jax.tree.map(lambda y: y.reshape(*x.shape[:-2], *y.shape[1:]), found)
 
     def spikes(self, x: ArrayLike, batch: int = BATCH) -> np.ndarray:
-        """Which bins have a spike, bool `(..., bins)`: those more probable than the threshold."""
+        """Says which bins have a spike, `(..., bins)`: those more probable than the threshold."""
         return np.asarray(self(x, batch).probability) > self.threshold
 
     def start(self, batch: int = 1) -> PyTree:
@@ -180,7 +180,7 @@ class Speed:
 
     @property
     def ratio(self) -> float:
-        """How many times faster the emulator is."""
+        """The factor by which the emulator is faster than the simulation."""
         return self.simulation / self.emulator
 
     def __str__(self) -> str:

@@ -34,7 +34,7 @@ class Metrics:
     bins: int  # of each that were looked at
 
     def row(self) -> dict[str, float]:
-        """The numbers alone, for a table."""
+        """The metrics that are single numbers, as a row of a table."""
         names = (
             "auc", "v_rmse", "v_explained", "v_rmse_realigned", "v_explained_realigned", "hits",
             "threshold", "ece", "base_rate", "simulations", "left_out",
@@ -76,7 +76,7 @@ def hits_at(probability: np.ndarray, spikes: np.ndarray, rate: float = RATE) -> 
 
 
 def voltage(predicted: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-    """Root mean squared error, mV, and the fraction of variance explained."""
+    """The root mean squared error in mV, and the fraction of variance explained."""
     error = float(np.mean(np.square(predicted - truth, dtype=float)))
     variance = float(np.var(truth, dtype=float))
     return error**0.5, 1 - error / variance if variance > 0 else float("nan")
@@ -105,7 +105,7 @@ def reliability(
 def measure(
     probability: np.ndarray, v: np.ndarray, spikes: np.ndarray, truth: np.ndarray, left_out: int
 ) -> Metrics:
-    """All metrics of predictions and clipped truth, each `(n, bins)`."""
+    """Measures all metrics of predictions against the clipped truth, each `(n, bins)`."""
     area = auc(probability, spikes)
     raw, aligned = voltage(v, truth), voltage(realigned(v, truth), truth)
     hits, threshold = hits_at(probability, spikes)

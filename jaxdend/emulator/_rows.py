@@ -11,6 +11,7 @@ from jaxdend.emulator._base import AbstractNetwork
 from jaxdend.emulator._dataset import Dataset
 from jaxdend.emulator._emulator import Emulator
 from jaxdend.emulator.interpretation import (
+    SELECTIVE,
     preferred_direction,
     templates,
     tuft_mass,
@@ -21,7 +22,6 @@ from jaxdend.emulator.networks import TCN, UnitNet
 from jaxdend.emulator.training import DISCARD, MAX_SPIKES, evaluate
 from jaxdend.files import write_whole
 
-SELECTIVE = 0.2  # index of direction from which on a filter counts as selective
 SMOOTH = 9  # ms, over which templates are averaged before their mass is taken
 
 
@@ -41,7 +41,7 @@ def measured(net: AbstractNetwork, data: Dataset) -> dict[str, float]:
 
 
 def first_layer(twin: Emulator) -> dict[str, float]:
-    """Numbers of the first layer: exponentials of one unit, tuft mass or direction of a TCN."""
+    """Measures a first layer: exponentials of one unit, tuft mass or direction of a TCN."""
     net, meta = twin.net, twin.meta
     if isinstance(net, UnitNet):
         exc, inh = unit_exponentials(net, int(meta["exc"]))

@@ -66,7 +66,7 @@ class Sampling:
 
     @property
     def k(self) -> int:
-        """How many synapses there are."""
+        """The number of synapses, excitatory and inhibitory."""
         return len(self.tree)
 
     def header(self) -> dict[str, Any]:

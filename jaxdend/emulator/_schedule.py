@@ -36,7 +36,7 @@ class Schedule:
     l2: float = 1e-8
 
     def __post_init__(self) -> None:
-        """Refuse stages that do not match."""
+        """Refuse stages that do not match one another."""
         stages = len(self.begins)
         if len(self.weights) != stages or (len(self.rates) != stages and not self.cosine):
             raise ValueError(
@@ -54,17 +54,17 @@ class Schedule:
             )
 
     def transformation(self, steps: int) -> optax.GradientTransformation:
-        """The optimiser with its rates."""
+        """The optimiser with the learning rates of this schedule."""
         return {"adam": optax.adam, "nadam": optax.nadam}[self.optimizer](self.rate(steps))
 
     def rate(self, steps: int) -> optax.Schedule:
-        """The learning rate by the step."""
+        """The learning rate as a function of the step."""
         if self.cosine:
             return optax.cosine_decay_schedule(self.rates[0], steps, alpha=0.01)
         return self._staged(jnp.asarray(self.rates), steps)
 
     def loss_weights(self, steps: int) -> Callable[[Array], Array]:
-        """`(w_s, w_v, w_d)` by the step."""
+        """The weights `(w_s, w_v, w_d)` of the losses as a function of the step."""
         return self._staged(jnp.asarray(self.weights), steps)
 
     def _staged(self, values: Array, steps: int) -> Callable[[Any], Array]:

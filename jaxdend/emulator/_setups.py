@@ -61,13 +61,13 @@ class AbstractSetup(abc.ABC):
 
     @property
     def k(self) -> int:
-        """How many synapses there are, excitatory ones first."""
+        """The number of synapses, of which the excitatory ones come first."""
         return self.sampling.k
 
     @property
     @abc.abstractmethod
     def recorded(self) -> int:
-        """How many dendritic voltages `simulate` returns."""
+        """The number of dendritic voltages that `simulate` returns."""
 
     @abc.abstractmethod
     def simulate(self, x: Array) -> dict[str, Array]:
@@ -174,7 +174,7 @@ class Neuron(AbstractSetup):
         return len(self.dendrites)
 
     def inputs(self, x: Array) -> list[AMPA | NMDA | GABAA]:
-        """The synapses, driven by `x (bins, k)`."""
+        """The synapses of the neuron, driven by the input bits `x (bins, k)`."""
         e = self.sampling.exc
         excitation = Binned(x[:, :e])
         groups: list[AMPA | NMDA | GABAA] = [AMPA(self.sites[:e], self.ampa, excitation)]
@@ -346,7 +346,7 @@ SETUPS: dict[str, Callable[..., AbstractSetup]] = {
 
 
 def passive_dendrites(cell: Cell) -> Cell:
-    """`cell` without any channel in its dendrites but the leak."""
+    """Copies `cell` without any channel in its dendrites but the leak."""
     spiking = cell.region("soma") | cell.region("axon")
     bare = cell._replace(inserted=())
     for item in cell.inserted:

@@ -19,7 +19,7 @@ class Spectrum(eqx.Module):
 
     @classmethod
     def of(cls, weight: Array, bins: int | None = None) -> "Spectrum":
-        """Of `weight (taps, i, o)`, the last tap the present bin's.
+        """The spectrum of filters `weight (taps, i, o)`, whose last tap is the present bin's.
 
         **Arguments:** `bins`, how long inputs are, to do each in one block; without it blocks are
         four to eight times as long as the filters (of 128, 256 and 512 bins for 54 taps and 1,278
@@ -63,6 +63,6 @@ class SpectralConv(eqx.Module):
         return self.spectrum(x) + self.bias, x[:, x.shape[1] - past.shape[1] :]
 
     def start(self, batch: int) -> Array:
-        """The past before the first bin."""
+        """The input before the first bin, which is zero."""
         inputs, dtype = self.spectrum.parts[0].shape[1], self.bias.dtype
         return jnp.zeros((batch, self.spectrum.taps - 1, inputs), dtype)

@@ -27,8 +27,7 @@ from jaxdend.emulator._setups import (
     passive_dendrites,
 )
 from jaxdend.emulator._spikes import spikes_of
-from jaxdend.sweep import Summary, grid, run_sweep
-from jaxdend.sweep._store import FAILED, OK
+from jaxdend.sweep import FAILED, OK, Summary, grid, run_sweep
 
 __all__ = [
     "KINDS",

@@ -40,7 +40,7 @@ UNITS = (1, 2, 4, 8)  # of the one layer that predicts a branch
 
 @dataclass(frozen=True)
 class Scale:
-    """How large an experiment is."""
+    """The size of an experiment: its data, its networks and its training."""
 
     simulations: int  # of every kind of receptors, to train, validate and test
     seconds: float  # of each simulation
@@ -113,7 +113,7 @@ ABOUT = {
 
 @dataclass(frozen=True)
 class Plan:
-    """One network of an experiment."""
+    """One network of an experiment, before it is built."""
 
     network: str  # "unit", "tcn" or "elm"
     receptors: str
@@ -123,7 +123,7 @@ class Plan:
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """The name of the network, which is also the name of its folder."""
         width = f"x{self.channels}" if self.channels else ""
         return f"{self.receptors}-{self.network}{self.size}{width}-seed{self.seed}"
 
@@ -144,7 +144,7 @@ class Plan:
         )  # fmt: skip
 
     def schedule(self, scale: Scale) -> Schedule:
-        """How it is trained, in thousands of steps."""
+        """The schedule of the network's training, in thousands of steps."""
         if self.network == "elm":
             return replace(ELM_PUBLISHED, rates=(1e-2,))
         quick = replace(QUICK, batch=scale.batch, crop=scale.crop)
@@ -265,20 +265,20 @@ class Experiment:
         return self._metrics(out)["data"]
 
     def folder(self, out: str | Path) -> Path:
-        """Of the networks and results."""
+        """The folder below `out` with the networks and the results of this experiment."""
         return Path(out) / self.name
 
     def store(self, out: str | Path, receptors: str, kind: str = "default") -> Path:
-        """Where simulations lie, whichever experiment made them."""
+        """The store of the simulations, whichever experiment made them."""
         size = self.scale.simulations if kind == self.scale.kinds[0] else self.scale.others
         return Path(out) / "data" / f"{self.setup}-{receptors}-{kind}-{size}.zarr"
 
     def emulator(self, out: str | Path, plan: Plan) -> Path:
-        """The file of a trained network, for `Emulator.load`."""
+        """The file of a trained network, which `Emulator.load` reads."""
         return self.folder(out) / "networks" / f"{plan.name}.npz"
 
     def parts(self, out: str | Path, receptors: str) -> tuple[Dataset, Dataset, Dataset]:
-        """Simulations to train with, to validate with and to test with.
+        """The simulations to train with, to validate with and to test with.
 
         **Raises:** `ValueError` where they are missing.
         """
@@ -286,7 +286,7 @@ class Experiment:
         return learn, valid, test
 
     def tests(self, out: str | Path, receptors: str) -> dict[str, Dataset]:
-        """Simulations to test with, in memory, by the kind of their input."""
+        """The simulations to test with, in memory, by the kind of their input."""
         inside = {self.scale.kinds[0]: self.parts(out, receptors)[2].load()}
         return inside | {k: self._open(out, receptors, k).load() for k in self.scale.kinds[1:]}
 
@@ -370,7 +370,7 @@ _RECORD = "emulate.json"
 
 
 def experiment(name: str, budget: str) -> Experiment:
-    """One of `EXPERIMENTS` in one of `BUDGETS`.
+    """The experiment of `EXPERIMENTS` called `name`, in one of `BUDGETS`.
 
     - `"integrate_and_fire"`: one unit (`UnitNet`).
     - `"depth"`: TCNs of 1 to 7 layers, for the reduced cell with each kind of receptors.

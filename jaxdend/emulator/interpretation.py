@@ -12,6 +12,7 @@ from jaxdend.emulator._base import AbstractNetwork
 from jaxdend.emulator.networks import ELM, TCN, UnitNet
 
 INTERVALS = (1, 2, 4, 8)  # ms between the inputs of a branch, in either order
+SELECTIVE = 0.2  # index of direction from which on a filter counts as selective
 
 
 def templates(net: AbstractNetwork, lags: int = 80) -> np.ndarray:

@@ -51,12 +51,12 @@ class Conv(eqx.Module):
         return y + self.bias, x[:, x.shape[1] - past.shape[1] :]
 
     def start(self, batch: int) -> Array:
-        """The past before the first bin."""
+        """The input before the first bin, which is zero."""
         taps, inputs, _ = self.weight.shape
         return jnp.zeros((batch, taps - 1, inputs), self.weight.dtype)
 
     def whole(self, x: Array) -> Array:
-        """Of crops `(b, bins, i)` that nothing comes before, to `(b, bins, o)`; to be trained."""
+        """The convolution of crops `(b, bins, i)` that nothing comes before, `(b, bins, o)`."""
         taps, inputs, outputs = self.weight.shape
         past = self.start(x.shape[0])
         if inputs * outputs >= _LARGE or not _by_spectrum(self):
@@ -76,12 +76,12 @@ class Norm(eqx.Module):
 
     @classmethod
     def new(cls, channels: int, dtype: DTypeLike) -> "Norm":
-        """Before any data: it changes nothing."""
+        """A normalisation that has seen no data and changes nothing."""
         one, zero = jnp.ones(channels, dtype), jnp.zeros(channels, dtype)
         return cls(one, zero, zero, one, jnp.zeros((), dtype))
 
     def affine(self) -> tuple[Array, Array]:
-        """Factor and offset of every channel, by the running statistics."""
+        """The factor and the offset of every channel, by the running statistics."""
         factor = self.scale / jnp.sqrt(self.var + _EPSILON)
         return factor, self.shift - factor * self.mean
 
@@ -151,12 +151,12 @@ class TCN(AbstractNetwork):
 
     @property
     def kernels(self) -> tuple[int, ...]:
-        """Taps of every layer."""
+        """The number of taps of every layer."""
         return tuple(conv.weight.shape[0] for conv in self.convs)
 
     @property
     def span(self) -> int:
-        """How many bins of input an output sees."""
+        """The number of bins of input that one output depends on."""
         return 1 + sum(taps - 1 for taps in self.kernels)
 
     @property
@@ -216,7 +216,7 @@ class TCN(AbstractNetwork):
         return eqx.tree_at(lambda n: (n.convs, n.norms), self, (tuple(convs), ()))
 
     def quick(self) -> "TCN":
-        """Folded, and long filters in frequencies."""
+        """The folded network, with long filters applied in frequencies."""
         net = self.fold()
         convs: Any = tuple(
             SpectralConv(Spectrum.of(c.weight), c.bias) if _by_spectrum(c) else c for c in net.convs
@@ -259,7 +259,7 @@ class UnitNet(AbstractNetwork):
 
     @property
     def span(self) -> int:
-        """How many bins of input an output sees."""
+        """The number of bins of input that one output depends on."""
         return self.conv.weight.shape[0]
 
     def config(self) -> dict[str, Any]:

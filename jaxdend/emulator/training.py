@@ -45,7 +45,7 @@ class TrainResult:
 
     @property
     def steps(self) -> int:
-        """How many steps were taken."""
+        """The number of steps that were taken."""
         return len(self.history["loss"])
 
     @classmethod

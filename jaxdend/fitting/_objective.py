@@ -20,7 +20,7 @@ from jaxdend.dynamics import State
 from jaxdend.events import widest_step
 from jaxdend.fitting._losses import mse
 from jaxdend.fitting._protocol import FeatureTerm, Loss, Protocol, Terms
-from jaxdend.fitting.features._table import rounded
+from jaxdend.fitting.features import rounded
 from jaxdend.rest import rest
 from jaxdend.simulate import simulate
 from jaxdend.stimuli import VoltageClamp
@@ -47,7 +47,7 @@ class _LossTerm(eqx.Module):
 
 
 class _ScoreTerm(eqx.Module):
-    """Features, with their weight."""
+    """A term of the objective that compares features, with its weight."""
 
     weight: Float[Array, ""]
     term: FeatureTerm
@@ -181,7 +181,7 @@ class Objective(eqx.Module):
         self.groups = _grouped([(p, _prepared(p, terms, dt), _steps(p, dt)) for p in protocols], dt)
 
     def __hash__(self) -> int:
-        """By identity, so that `jax.jit(objective)` works."""
+        """Hashes the object by its identity, so that `jax.jit(objective)` works."""
         return id(self)
 
     def __call__(self, params: Params, *, rs: ArrayLike | None = None) -> Float[Array, ""]:

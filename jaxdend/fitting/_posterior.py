@@ -21,7 +21,7 @@ LogLikelihood = Callable[[dict[str, Array]], Array]
 
 @dataclass(frozen=True, eq=False)
 class Posterior:
-    """`k` samples of each of `c` chains (host arrays)."""
+    """The `k` samples of each of `c` chains, as host arrays."""
 
     space: ParameterSpace
     vectors: np.ndarray  # (k, c, p) unconstrained parameters
@@ -34,7 +34,7 @@ class Posterior:
 
     @property
     def params(self) -> dict[str, np.ndarray]:
-        """All samples, name -> `(k, c, *shape)`, in the parameters' units."""
+        """All samples by name, `(k, c, *shape)`, in the parameters' units."""
         return {name: np.asarray(x) for name, x in self.space.to_dict(self.vectors).items()}
 
     @property
@@ -53,7 +53,7 @@ class Posterior:
         return self._diagnosed("effective_sample_size")
 
     def table(self) -> list[dict[str, Any]]:
-        """One row for each component: median, central 90 % interval, R-hat and ESS."""
+        """A table with a row for each component: median, central 90 % interval, R-hat and ESS."""
         values = self.params
         flat = np.concatenate(
             [values[n].reshape(self.vectors.shape[0] * self.vectors.shape[1], -1) for n in values],

@@ -69,7 +69,7 @@ class FeatureTerm(eqx.Module):
         self.column, self.max_spikes = column, max_spikes
 
     def aimed(self, ts: np.ndarray, v: np.ndarray) -> "FeatureTerm":
-        """This term with the means of a recording `v (t, r)`, if it has only names."""
+        """This term with the means of a recording `v (t, r)` for targets, if it has only names."""
         if self.targets is not None:
             return self
         numbers = {k: x for k, x in self.numbers.items() if k != "missing"}
@@ -94,7 +94,7 @@ Terms = Term | Sequence[tuple[ArrayLike, Term]]
 
 
 class Protocol(eqx.Module):
-    """One stimulation with what was recorded under it.
+    """A stimulation together with what was recorded under it.
 
     **Arguments:**
 

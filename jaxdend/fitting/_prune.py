@@ -20,7 +20,7 @@ class Prune:
     keep: tuple[float, ...]  # of the starts at first
 
     def __post_init__(self) -> None:
-        """Check both."""
+        """Refuse counts and shares that cannot be."""
         at, keep = tuple(self.at), tuple(float(x) for x in self.keep)
         object.__setattr__(self, "at", at)
         object.__setattr__(self, "keep", keep)

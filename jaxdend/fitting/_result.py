@@ -49,7 +49,7 @@ class FitResult:
 
     @property
     def steps(self) -> int:
-        """How many steps were taken."""
+        """The number of steps that were taken."""
         return self.losses.shape[0]
 
     @property
@@ -65,12 +65,12 @@ class FitResult:
 
     @property
     def best_start(self) -> int:
-        """The start with the least loss."""
+        """The number of the start that reached the least loss."""
         return int(self.best_losses.argmin())
 
     @property
     def loss(self) -> float:
-        """The least loss of all."""
+        """The least loss that any start reached."""
         return float(self.best_losses.min())
 
     @property
@@ -85,7 +85,7 @@ class FitResult:
 
     @property
     def start_params(self) -> dict[str, np.ndarray]:
-        """Where every start began, name -> `(s, *shape)`."""
+        """The parameters where every start began, by name, `(s, *shape)`."""
         return self._values(self.vectors[0])
 
     @property
@@ -107,7 +107,7 @@ class FitResult:
         return np.all(self.errors(true) <= tolerance, axis=1)
 
     def table(self, true: Mapping[str, ArrayLike] | None = None) -> list[dict[str, Any]]:
-        """One row for each of the p components, of the best start.
+        """A table with a row for each of the p components, of the best start.
 
         **Returns:** dicts with `parameter`, `unit`, `low`, `high`, `start`, `fitted`, and with
         known `true` parameters also `true`, `error` (relative) and `within_5_percent` (how many

@@ -134,7 +134,7 @@ class Shooting:
         return {name: np.stack([row[name] for row in rows]) for name in self.space}
 
     def only(self, params: Mapping[str, ArrayLike]) -> dict[str, np.ndarray]:
-        """`params` without the states of the segments."""
+        """The parameters of the fit, `params` without the states of the segments."""
         return {name: np.asarray(params[name]) for name in self._base}
 
     @property

@@ -19,7 +19,7 @@ _EDGE = 1e-6  # a value nearer to a bound than this fraction of its range is mov
 
 @dataclass(frozen=True)
 class Parameter:
-    """One bounded quantity of a fit.
+    """A quantity of a fit, with its bounds, unit and shape.
 
     **Arguments:** `low < high`, both finite, in the parameter's own unit; `scale`, `"log"` (needs
     `low > 0`) or `"linear"`: in which measure the range is walked and sampled; `unit`, a label
@@ -64,7 +64,7 @@ class Parameter:
 
     @property
     def size(self) -> int:
-        """How many numbers it holds."""
+        """The number of values that the parameter holds."""
         return math.prod(self.shape)
 
 
@@ -108,15 +108,15 @@ class ParameterSpace:
         )
 
     def __eq__(self, other: object) -> bool:
-        """Equal names, bounds, scales and order."""
+        """Whether names, bounds, scales and order are equal."""
         return isinstance(other, ParameterSpace) and self._items == other._items
 
     def __hash__(self) -> int:
-        """By content."""
+        """Hashes the space by its content."""
         return hash(self._items)
 
     def __repr__(self) -> str:
-        """As it was written."""
+        """The space as the code that makes it."""
         return f"ParameterSpace({dict(self._items)!r})"
 
     def __getitem__(self, name: str) -> Parameter:
@@ -125,11 +125,11 @@ class ParameterSpace:
         return dict(self._items)[name]
 
     def __iter__(self) -> Iterator[str]:
-        """Over the names, in vector order."""
+        """Iterates over the names, in the order of the vector."""
         return iter(self.names)
 
     def __len__(self) -> int:
-        """How many named parameters there are."""
+        """The number of named parameters."""
         return len(self._items)
 
     @property

@@ -33,7 +33,7 @@ def starting_vectors(space: ParameterSpace, starts: Starts, key: ArrayLike) -> A
 
 
 def digest(z: ArrayLike) -> str:
-    """Short, and different for other starting vectors."""
+    """A short text that differs for other starting vectors."""
     return hashlib.sha256(np.asarray(z).tobytes()).hexdigest()[:16]
 
 

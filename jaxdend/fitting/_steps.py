@@ -11,7 +11,7 @@ from jaxtyping import Array, ArrayLike, PyTree
 def polyak(
     rate: ArrayLike | optax.Schedule = 1.0 / 3.0, beta: ArrayLike = 0.8, f_min: ArrayLike = 0.0
 ) -> optax.GradientTransformationExtraArgs:
-    """Steps as long as the loss is far from its least value.
+    """Takes steps as long as the loss is far from its least value (Polyak).
 
     The move is `-rate (loss - f_min) ∇ / ‖∇‖^beta`, with ‖∇‖ the norm over all parameters. Polyak's
     own rule (1987, Introduction to Optimization) is `beta = 2`, exact for a convex loss; Deistler
@@ -51,7 +51,7 @@ def polyak(
 def normalised(
     inner: optax.GradientTransformation | None = None, beta: ArrayLike = 1.0
 ) -> optax.GradientTransformationExtraArgs:
-    """Gradients divided by the power `beta` of their norm, then `inner`.
+    """Divides gradients by the power `beta` of their norm, and passes them on to `inner`.
 
     With `beta = 1` every step is as long as `inner`'s learning rate says, whether the loss is a
     plateau or a cliff. A gradient of 0 stays 0. In `fit` pass `clip=None` with it.

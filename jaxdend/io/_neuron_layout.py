@@ -10,7 +10,7 @@ from jaxdend.cell import Cell
 
 @dataclass(frozen=True)
 class Piece:
-    """One section of NEURON."""
+    """One section of the script that NEURON runs."""
 
     name: str
     parent: str | None  # section that it starts at; `None` for the root
@@ -77,7 +77,7 @@ def by_section(cell: Cell) -> Layout:
 
 
 def by_compartment(cell: Cell, why: str) -> Layout:
-    """One section for each compartment and branch point, joined centre to centre.
+    """Makes a section of each compartment and branch point, joined centre to centre.
 
     Each is a cylinder of the area of its compartment, whose Ra makes its first half the resistance
     to the parent; what has no membrane has no capacitance either.

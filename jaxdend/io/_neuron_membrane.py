@@ -13,7 +13,7 @@ from jaxdend.io._neuron_names import Counterpart, candidates, densities, matches
 
 @dataclass
 class Membrane:
-    """Arrays are `(n,)`, NaN where nothing is set."""
+    """What NEURON's membrane needs; arrays are `(n,)`, NaN where nothing is set."""
 
     n: int
     files: dict[str, str] = field(default_factory=dict)  # suffix -> source, "" if built in
@@ -71,7 +71,7 @@ def gather(cell: Cell, unknown: str, v0: np.ndarray) -> Membrane:
 
 
 def _numbers(item: Inserted, name: str) -> np.ndarray:
-    """A parameter as `(k,)`."""
+    """A parameter as an array `(k,)`, one number for each compartment."""
     return np.broadcast_to(np.asarray(getattr(item.mechanism, name), float), len(item.at))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from jaxdend import channels as library
 from jaxdend._errors import SavedFileError
 from jaxdend._subset import HostData, Mask, Subset, is_concrete
-from jaxdend.cable.tree import TracedTree, Tree
+from jaxdend.cable import TracedTree, Tree
 from jaxdend.cell import Cell, Inserted
 from jaxdend.files import complete, read_npz, refuse_array, write_npz
 from jaxdend.mechanisms.base import AbstractMechanism
@@ -73,7 +73,7 @@ def load_cell(path: str | os.PathLike[str], *, channels: Iterable[type] = ()) ->
 
 
 def refuse_stack(cell: Cell, what: str) -> None:
-    """Raise `ValueError` for what is no single cell with known numbers."""
+    """Raises `ValueError` for a stack of cells, or a cell with unknown numbers."""
     stacked = isinstance(cell.membrane, Mask) or isinstance(cell.tree, TracedTree)
     if stacked or cell.area.ndim > 1:
         raise ValueError(f"{what} takes one cell, this is a stack: give its cells one by one")

@@ -90,7 +90,7 @@ class AbstractMechanism(eqx.Module):
         return current if isinstance(current, dict) else {self.ion: current}
 
     def concentrations(self, x: States) -> dict[str, tuple[Array, Array]]:
-        """Ion -> the concentrations inside and outside, `()` or `(k,)` mM, at the state `x`."""
+        """The concentrations inside and outside by ion, `()` or `(k,)` mM, at the state `x`."""
         del x
         return {}
 
@@ -141,7 +141,7 @@ class AbstractMechanism(eqx.Module):
         return {name: inf for name, (inf, _) in self.gates(v, env).items()}
 
     def derivative(self, v: Array, x: States, env: Env) -> States:
-        """Time derivative of every state, 1/ms."""
+        """The time derivative of every state, `(k,)`, its unit per ms."""
         return {name: (inf - x[name]) / tau for name, (inf, tau) in self.gates(v, env).items()}
 
     def advance(self, v: Array, x: States, env: Env, h: Array) -> States:
@@ -260,7 +260,7 @@ def overrides(mechanism: AbstractMechanism, method: str) -> bool:
 
 
 def crossed(above: Array, width: Array, surrogate: bool) -> Array:
-    """1 where `above`, mV past a threshold, is positive, else 0.
+    """Gives 1 where `above`, mV past a threshold, is positive, else 0.
 
     A jump has no gradient. With `surrogate` the value is the same and the gradient at the step that
     crosses is taken to be `1 / (width (1 + above / width)²)`, `width` in mV (Zenke & Ganguli 2018,
@@ -302,12 +302,12 @@ class AbstractPool(AbstractMechanism):
         return {self.ion: (x["inside"], self.outside)}
 
     def initial(self, v: Array, env: Env) -> States:
-        """The concentration at t = 0."""
+        """The state of the pool, its concentration, at t = 0."""
         del env
         return {"inside": self.start(v)}
 
     def derivative(self, v: Array, x: States, env: Env) -> States:
-        """By `pool_derivative`, with the current of the ion."""
+        """The derivative that `pool_derivative` gives for the current of the pool's ion."""
         del v
         return {"inside": self.pool_derivative(x["inside"], env.current[self.ion])}
 

@@ -26,6 +26,7 @@ from jaxdend.models.gidon import gidon2020
 from jaxdend.models.hay import hay2011
 from jaxdend.morphology import pyramidal
 from jaxdend.simulate import simulate
+from jaxdend.units import DENSITY_TO_NA
 
 # path from the soma µm, largest current nA; Gidon: 267 µm and 1.92 nA, 532 µm and 0.64 nA
 DCAAPS = ((420.0, 1.1), (532.0, 0.45))
@@ -84,7 +85,8 @@ def l23_human(seed: int = 0, max_length: float = 40.0) -> Cell:
     for tree, (distance, largest) in zip((tuft[~second], tuft[second]), DCAAPS, strict=True):
         site = int(tree[np.argmin(np.abs(cell.distance[tree] - distance))])
         sites.append(site)
-        density.append(2.0 * largest / (1e-2 * float(cell.area[site])))  # A - B is at most 0.5
+        area = DENSITY_TO_NA * float(cell.area[site])
+        density.append(2.0 * largest / area)  # A - B is at most 0.5
     cell = gidon2020(cell, sites[0])
     return cell.insert(DCaAP(w=np.array(density)), np.array(sites))
 
@@ -142,4 +144,5 @@ def _rests_at(v: float, cell: Cell) -> Cell:
         return model.membrane_current(state.v, state.mechanisms, envs)[0][: cell.n]
 
     nanoamperes = simulate(cell, t1=0.025, record=current, v0=v)["values"][0]  # none by the leak
-    return cell.insert(Leak(g=CA1_LEAK, e=v + nanoamperes / (1e-2 * cell.area) / CA1_LEAK))
+    density = nanoamperes / (DENSITY_TO_NA * cell.area)
+    return cell.insert(Leak(g=CA1_LEAK, e=v + density / CA1_LEAK))

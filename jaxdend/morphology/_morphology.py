@@ -14,7 +14,7 @@ _LAST = 10**9  # rank of SWC type 0, "undefined", behind all others
 
 @dataclass(frozen=True)
 class Branch:
-    """One section while a morphology is being put together."""
+    """One section of a morphology that is still being put together."""
 
     points: np.ndarray  # (m, 4) x, y, z, diameter, µm; m >= 2
     parent: int  # place of the parent in the list of branches, -1 for the root
@@ -47,7 +47,7 @@ class Morphology:
 
     @property
     def n_sections(self) -> int:
-        """Number of sections."""
+        """The number of sections in the tree."""
         return len(self.kind)
 
     @property
@@ -101,7 +101,7 @@ class Morphology:
         return self.points[self.offsets[i] : self.offsets[i + 1]]
 
     def segments(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """For plots: `(q, 2, 3)` ends of straight pieces µm, `(q,)` diameter µm, `(q,)` section."""
+        """All straight pieces: ends `(q, 2, 3)` µm, diameters `(q,)` µm, sections `(q,)`."""
         a, b, owner = self.pieces()
         return np.stack([a[:, :3], b[:, :3]], axis=1), (a[:, 3] + b[:, 3]) / 2, owner
 

@@ -12,7 +12,7 @@ _STEP = 10.0  # µm between the points of a grown branch
 
 
 def single_compartment(length: float = 20.0, diameter: float = 20.0) -> Morphology:
-    """One cylinder, a soma, `length` and `diameter` in µm."""
+    """A single cylinder as a soma, with `length` and `diameter` in µm."""
     return assemble([_soma(length, diameter)], source="single_compartment")
 
 

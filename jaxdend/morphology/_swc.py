@@ -45,7 +45,7 @@ class _Table:
 
 
 def read_samples(path: Path) -> Samples:
-    """Parse and check an SWC file.
+    """Parse an SWC file and check it line by line.
 
     **Raises:** `MorphologyError` with file, line, what was expected and what to do: wrong number of
     columns, a field that is not a number, radius <= 0, duplicate ids, missing parents, no root, two
@@ -177,7 +177,7 @@ def _fail_cycle(table: _Table, parent: np.ndarray, reached: np.ndarray) -> NoRet
 
 
 def _order(ids: np.ndarray, parent: np.ndarray, root: int) -> np.ndarray:
-    """By id where parents come first that way, as NEURON has it; else depth first."""
+    """Samples by id where parents come first that way, as in NEURON, else depth first."""
     by_id = np.argsort(ids, kind="stable")
     if root >= 0 and np.all(ids[parent[by_id[1:]]] < ids[by_id[1:]]) and by_id[0] == root:
         return by_id

@@ -18,7 +18,7 @@ Parts = Sequence[tuple[Collection, np.ndarray]]  # what is drawn, and the compar
 
 
 def checked(values: Any, n: int) -> np.ndarray:
-    """`values` as an `(n,)` array.
+    """Checks `values` and returns them as an `(n,)` array.
 
     **Raises:** `ValueError` for another shape.
     """
@@ -31,7 +31,7 @@ def checked(values: Any, n: int) -> np.ndarray:
 
 
 def color_by_region(ax: Axes, parts: Parts, kind: np.ndarray, legend: bool) -> None:
-    """One colour a region, named beside the axes."""
+    """Gives each region a colour, and names it beside the axes."""
     present = [int(code) for code in np.unique(kind)]
     names = {code: REGIONS.get(code, (f"type {code}", COLORS[2])) for code in present}
     table = np.array([to_rgba(names[int(code)][1]) for code in kind])
@@ -42,7 +42,7 @@ def color_by_region(ax: Axes, parts: Parts, kind: np.ndarray, legend: bool) -> N
 
 
 def color_by_mask(ax: Axes, parts: Parts, mask: np.ndarray, label: str, legend: bool) -> None:
-    """True in colour, False in grey."""
+    """Colours what is true, and leaves the rest grey."""
     table = np.array([to_rgba(MUTED), to_rgba(COLORS[1])])[mask.astype(int)]
     for drawn, owner in parts:
         drawn.set(color=table[owner])
@@ -53,7 +53,7 @@ def color_by_mask(ax: Axes, parts: Parts, mask: np.ndarray, label: str, legend: 
 def color_by_value(
     parts: Parts, values: np.ndarray, norm: Normalize, cmap: Colormap
 ) -> ScalarMappable:
-    """Numbers on a colour scale; returns what a colour bar can be made of."""
+    """Puts numbers on a colour scale; returns what a colour bar can be made of."""
     for drawn, owner in parts:
         drawn.set_norm(norm)
         drawn.set_cmap(cmap)

@@ -29,7 +29,7 @@ class Plane:
 
     @classmethod
     def parse(cls, text: str) -> "Plane":
-        """From `"xy"`, `"x-z"`, ….
+        """Reads a plane from a text such as `"xy"` or `"x-z"`.
 
         **Raises:** `ValueError` where `text` is not two different axes.
         """
@@ -42,7 +42,7 @@ class Plane:
         return cls(("xyz".index(match[2]), "xyz".index(match[4])), signs)
 
     def project(self, xyz: np.ndarray) -> np.ndarray:
-        """`(..., 3)` to `(..., 2)`."""
+        """Projects points `(..., 3)` onto the plane, `(..., 2)`."""
         return xyz[..., list(self.axes)] * np.array(self.signs)
 
 

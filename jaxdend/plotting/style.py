@@ -80,7 +80,7 @@ def context(scale: float = 1.0) -> Iterator[None]:
 
 @contextmanager
 def styled(keep: bool = False) -> Iterator[None]:
-    """`context()`, unless the caller stands in one already or brings own axes (`keep`)."""
+    """Enters `context()`, unless the caller is in one already or brings axes (`keep`)."""
     if keep or _inside.get():
         yield
     else:

@@ -169,7 +169,7 @@ def _bac_firing(
 
 
 class CalciumThreshold(NamedTuple):
-    """Dendritic current that fires a calcium spike."""
+    """The least current into the dendrite that fires a calcium spike."""
 
     alone: Threshold  # () nA; the responses are ms of plateau
     intervals: Array  # (i,) ms from the somatic pulse to the dendritic current

@@ -17,7 +17,7 @@ from jaxdend.traces import spike_times
 
 
 class Threshold(NamedTuple):
-    """Where an all-or-none response begins; batches stand in front."""
+    """The stimulus at which an all-or-none response begins; batches stand in front."""
 
     value: Array  # () least stimulus that answers; inf if none within the range does
     failing: Array  # () largest stimulus tried that does not answer
@@ -121,7 +121,7 @@ def _spike_threshold(
 
 
 class Refractoriness(NamedTuple):
-    """How a spike suppresses the next."""
+    """How long a spike prevents or hinders the next one."""
 
     intervals: Array  # (i,) ms from pulse to pulse
     threshold: Threshold  # (i,) nA of the second pulse; inf while it cannot fire at all
@@ -203,7 +203,7 @@ def _refractory_period(
 
 
 class FICurve(NamedTuple):
-    """Firing against current."""
+    """How the firing rate depends on the injected current."""
 
     amplitudes: Array  # (a,) nA
     count: Array  # (a,) spikes during the step

@@ -119,7 +119,7 @@ def spike_count(v: Array, level: ArrayLike) -> Array:
 
 
 def known_sites(cell: Cell, sites: Numbers, name: str) -> Array:
-    """`sites` as an array of compartment numbers.
+    """Turns known `sites` into an array of compartment numbers.
 
     **Raises:** `ValueError` for known ones that are no whole numbers or outside the cell.
     """

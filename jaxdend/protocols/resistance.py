@@ -16,6 +16,7 @@ from jaxdend.protocols.measure import Numbers, known_sites, numbers
 from jaxdend.rest import rest
 from jaxdend.simulate import simulate
 from jaxdend.stimuli import Step
+from jaxdend.units import DENSITY_TO_NA
 
 
 class Injection(AbstractChannel):
@@ -61,7 +62,7 @@ def resistances(cell: Cell, sites: Numbers, *, v0: ArrayLike = -65.0) -> Resista
 @eqx.filter_jit
 def _resistances(cell: Cell, sites: Array, v0: Array) -> Resistances:
     def steady(current: Array) -> tuple[Array, Array]:
-        density = jnp.zeros(cell.n).at[sites].add(current / (1e-2 * cell.area[sites]))
+        density = jnp.zeros(cell.n).at[sites].add(current / (DENSITY_TO_NA * cell.area[sites]))
         v = rest(cell.insert(Injection(density=density)), v0=v0).v[sites]  # type: ignore[arg-type]
         return v, v
 

@@ -53,7 +53,7 @@ def read_csv(path: Path, units: Units | None) -> list[Recording]:
 
 
 def write_csv(recordings: Sequence[Recording], path: Path) -> None:
-    """One table; a column `sweep` where there are several recordings. `meta` is not kept."""
+    """Write a table, with a column `sweep` for several recordings. `meta` is not kept."""
     first = recordings[0]
     shape = (first.labels, first.current_labels)
     names = [r.name for r in recordings]

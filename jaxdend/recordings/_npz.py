@@ -46,7 +46,7 @@ def read_npz(path: Path, units: Units | None) -> list[Recording]:
 
 
 def write_npz(recordings: Sequence[Recording], path: Path) -> None:
-    """Everything, `meta` too, bit for bit."""
+    """Write recordings whole, `meta` included, so that they come back bit for bit."""
     arrays, sweeps = {}, []
     for i, r in enumerate(recordings):
         arrays |= {f"{i}.t": r.ts, f"{i}.v": r.v}

@@ -42,7 +42,7 @@ def read_nwb(path: Path) -> list[Recording]:
 
 
 def write_nwb(recordings: Sequence[Recording], path: Path) -> None:
-    """Each recording as a simultaneous recording of the intracellular tables.
+    """Write each recording as a simultaneous recording of the intracellular tables.
 
     Samples are stored in mV and nA with the conversion to volts and amperes that NWB asks for.
     """
@@ -213,7 +213,7 @@ def _recording(path: Path, rows: list[_Row]) -> Recording:
 
 
 def _times(series: Any, part: slice, where: str) -> np.ndarray:
-    """Seconds."""
+    """The times of the samples in seconds."""
     if series.timestamps is not None:
         ts = np.asarray(series.timestamps, float)[part]
     elif series.rate:

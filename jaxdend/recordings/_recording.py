@@ -83,12 +83,12 @@ class Recording:
 
     @property
     def rate(self) -> float:
-        """Samples per second, Hz; raises as `dt` does."""
+        """The number of samples per second in Hz; raises where `dt` does."""
         return 1e3 / self.dt
 
     @property
     def duration(self) -> float:
-        """From the first to the last sample, ms."""
+        """The time from the first to the last sample in ms."""
         return float(self.ts[-1] - self.ts[0])
 
     def window(self, t0: float, t1: float) -> "Recording":
@@ -105,7 +105,7 @@ class Recording:
         return self._sampled(lambda x: x[inside])
 
     def delayed(self, by: float) -> "Recording":
-        """All of it `by` ms later; `delayed(-recording.ts[0])` starts at 0."""
+        """The recording `by` ms later; `delayed(-recording.ts[0])` makes it start at 0."""
         return dataclasses.replace(self, ts=self.ts + by)
 
     def resample(self, dt: float) -> "Recording":

@@ -56,7 +56,7 @@ def declared(units: Units, which: int) -> tuple[str, float]:
 
 
 def check_plausible(recording: Recording, where: str) -> Recording:
-    """`recording`, if its numbers can be ms, mV and nA.
+    """Returns `recording`, if its numbers can be ms, mV and nA.
 
     **Raises:** `RecordingError` where they look like another unit than the one declared.
     """

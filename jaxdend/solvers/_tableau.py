@@ -15,7 +15,7 @@ import numpy as np
 
 
 class Tableau(NamedTuple):
-    """One method with s stages."""
+    """The coefficients of one Rosenbrock method with s stages."""
 
     order: int
     gamma: float
@@ -27,7 +27,7 @@ class Tableau(NamedTuple):
 
     @property
     def stages(self) -> int:
-        """Number of stages."""
+        """The number of stages of the method."""
         return len(self.alpha)
 
 

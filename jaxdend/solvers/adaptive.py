@@ -10,12 +10,12 @@ from typing import Any
 
 import diffrax
 import equinox as eqx
-import equinox.internal as eqxi
 import jax
 import jax.numpy as jnp
 import optimistix
 from jaxtyping import Array
 
+from jaxdend._jax import prevbefore
 from jaxdend.dynamics import Model, State
 from jaxdend.solvers.rosenbrock import error_norm
 
@@ -31,7 +31,7 @@ class TimeShift(diffrax.AbstractAdaptiveStepSizeController):
     norm: Callable = optimistix.rms_norm
 
     def wrap(self, direction: Any) -> "TimeShift":
-        """Time runs forwards only."""
+        """Returns the controller itself, since time runs only forwards."""
         del direction
         return self
 
@@ -87,7 +87,7 @@ class AtEdges(diffrax.AbstractAdaptiveStepSizeController):
         return cls(controller=controller, short=short, rtol=rtol, atol=atol, norm=norm)
 
     def wrap(self, direction: Any) -> "AtEdges":
-        """Time runs forwards only."""
+        """Wraps the inner controller; time runs only forwards."""
         return AtEdges.of(self.controller.wrap(direction), short=self.short)
 
     def init(
@@ -102,7 +102,7 @@ class AtEdges(diffrax.AbstractAdaptiveStepSizeController):
         self, t0: Array, t1: Array, y0: State, y1_candidate: State, args: Model, y_error: State,
         error_order: Any, controller_state: tuple,
     ) -> tuple[Array, Array, Array, Array, tuple, Any]:  # fmt: skip
-        """As the controller says, but no step beyond an edge, and none much shorter before it."""
+        """Does what the controller says, but ends no step beyond an edge or just before it."""
         inner, wished = controller_state
         fine, start, end, jumped, inner, result = self.controller.adapt_step_size(
             t0, t1, y0, y1_candidate, args, y_error, error_order, inner
@@ -121,4 +121,4 @@ class AtEdges(diffrax.AbstractAdaptiveStepSizeController):
 
     def _stop(self, model: Model, t: Array) -> Array:
         edge = model.edges.after(t)
-        return jnp.maximum(eqxi.prevbefore(edge), t) if self.short else edge
+        return jnp.maximum(prevbefore(edge), t) if self.short else edge

@@ -21,13 +21,13 @@ class Edges(eqx.Module):
 
     @classmethod
     def of(cls, inputs: tuple[AbstractInput, ...], dtype: Any) -> "Edges":
-        """Those of the inputs, by what they say."""
+        """The edges of all `inputs`, listed or counted as each input says."""
         found = [jnp.ravel(jnp.asarray(item.edges(), dtype)) for item in inputs]
         times = jnp.sort(jnp.concatenate([*found, jnp.full(1, jnp.inf, dtype)]))
         return cls(times, tuple(item for item in inputs if item.repeats))
 
     def after(self, t: Array) -> Array:
-        """The first edge later than `t`, ms."""
+        """The first edge after the time `t`, in ms."""
         place = jnp.searchsorted(jax.lax.stop_gradient(self.times), t, side="right")
         first = self.times[jnp.minimum(place, len(self.times) - 1)]
         for item in self.repeating:

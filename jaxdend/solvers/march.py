@@ -46,20 +46,19 @@ class Schedule:
 
     @property
     def steps(self) -> int:
-        """Steps in all."""
+        """The number of time steps in all."""
         return self.rows * self.every
 
     @property
     def segments(self) -> int:
-        """How many states are kept."""
+        """The number of states that are kept."""
         return -(-self.steps // self.segment)
 
 
 def in_bytes(memory: str | float) -> float:
     """A budget such as `"2GB"`, `"64 MB"` or a number of bytes.
 
-    Raises:
-        ValueError: anything else, or nothing at all.
+    **Raises:** `ValueError` for anything else, or nothing at all.
     """
     match = re.fullmatch(r"\s*([\d.]+(?:[eE]\d+)?)\s*([KMGT]?)(i?)B?\s*", str(memory))
     try:
@@ -78,8 +77,7 @@ def in_bytes(memory: str | float) -> float:
 def segment_length(state: State, steps: int, every: int, memory: str | float) -> int:
     """Steps between the states that reverse mode keeps within `memory`; 0 to keep every one.
 
-    Raises:
-        ValueError: a budget below what the square-root schedule needs.
+    **Raises:** `ValueError` for a budget below what the square-root schedule needs.
     """
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
     budget = in_bytes(memory)

@@ -66,7 +66,7 @@ class AbstractRosenbrock(diffrax.AbstractSolver):
 
     @abc.abstractmethod
     def order(self, terms: Any) -> int:
-        """Order of convergence in the time step."""
+        """The order of convergence in the time step."""
 
     def error_order(self, terms: Any) -> int:
         """The order of the error of one step, as it is estimated."""
@@ -78,7 +78,7 @@ class AbstractRosenbrock(diffrax.AbstractSolver):
         return [queue.behind(t0) for queue in args.tables if queue is not None]
 
     def func(self, terms: Any, t0: Any, y0: State, args: Model) -> State:
-        """The vector field itself."""
+        """The vector field of the equations, as diffrax asks for it."""
         return terms.vf(t0, y0, args)
 
     def step(
@@ -137,7 +137,7 @@ class Rodas4P(AbstractRosenbrock):
     tableau: ClassVar[Tableau] = RODAS4P
 
     def order(self, terms: Any) -> int:
-        """Fourth order."""
+        """Four, the order of convergence in the time step."""
         return 4
 
 
@@ -152,7 +152,7 @@ class Rodas5P(AbstractRosenbrock):
     tableau: ClassVar[Tableau] = RODAS5P
 
     def order(self, terms: Any) -> int:
-        """Fifth order."""
+        """Five, the order of convergence in the time step."""
         return 5
 
 

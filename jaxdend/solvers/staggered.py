@@ -32,7 +32,7 @@ class AbstractStaggered(diffrax.AbstractSolver):
 
     @abc.abstractmethod
     def order(self, terms: Any) -> int:
-        """Order of convergence in the time step."""
+        """The order of convergence in the time step."""
 
     def init(self, terms: Any, t0: Any, t1: Any, y0: State, args: Model) -> Array:
         """The step counter: time is counted in steps, so that it never drifts."""
@@ -40,7 +40,7 @@ class AbstractStaggered(diffrax.AbstractSolver):
         return jnp.round((t0 - args.start) / args.h).astype(int)
 
     def func(self, terms: Any, t0: Any, y0: State, args: Model) -> State:
-        """The vector field itself."""
+        """The vector field of the equations, as diffrax asks for it."""
         return terms.vf(t0, y0, args)
 
     def step(
@@ -53,7 +53,7 @@ class AbstractStaggered(diffrax.AbstractSolver):
         solver_state: Array,
         made_jump: Any,
     ) -> tuple[State, None, dict, Array, Any]:
-        """One step of `args.h` ms."""
+        """Takes one step of `args.h` ms, as diffrax asks for it."""
         del terms, t1, made_jump
         due = tuple(None if table is None else table.due(solver_state) for table in args.tables)
         y1 = self.advance(args, y0, t0, due, None)
@@ -84,7 +84,7 @@ class BackwardEuler(AbstractStaggered):
     second_order: ClassVar[bool] = False
 
     def order(self, terms: Any) -> int:
-        """First order."""
+        """One, the order of convergence in the time step."""
         return 1
 
 
@@ -104,7 +104,7 @@ class CrankNicolson(AbstractStaggered):
     second_order: ClassVar[bool] = True
 
     def order(self, terms: Any) -> int:
-        """Second order."""
+        """Two, the order of convergence in the time step."""
         return 2
 
 
@@ -118,7 +118,7 @@ def staggered_step(
     second_order: bool,
     rounded: bool,
 ) -> State:
-    """`AbstractStaggered.advance`."""
+    """Takes one step of `model.h` ms from `t`, as `AbstractStaggered.advance` describes it."""
     h, mid = model.h, t + model.h / 2
     inputs = [
         x if events is None else events.deliver(x)

@@ -56,7 +56,7 @@ class AbstractStimulus(AbstractInput):
         return True
 
     def spread(self, current: Array) -> Array:
-        """`current`, a scalar or `(k,)`, as `(k,)`."""
+        """A current, a scalar or `(k,)`, as one number for each site, `(k,)`."""
         return jnp.broadcast_to(current, self.site.shape)
 
 

@@ -78,7 +78,7 @@ class PulseTrain(AbstractStimulus):
         return self.spread(self.amplitude * jnp.where(longer, mean, point))
 
     def edges(self) -> Array:
-        """None are listed: `later_edge` counts them, however many there are."""
+        """An empty array: `later_edge` counts the edges, however many there are."""
         return jnp.empty(0)
 
     @property

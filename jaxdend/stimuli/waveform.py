@@ -37,7 +37,7 @@ class Waveform(AbstractStimulus):
         check_knots(self, "times", "values")
 
     def current(self, t0: Array, t1: Array) -> Array:
-        """As its `prepare()`, which is made anew at each call."""
+        """The mean current that `prepare()` gives, which is made anew at each call."""
         return self.prepare().current(t0, t1)
 
     def edges(self) -> Array:
@@ -142,7 +142,7 @@ class Noise(AbstractStimulus):
         return Waveform(self.site, times, mean + std * x).prepare()
 
     def current(self, t0: Array, t1: Array) -> Array:
-        """As its `prepare()`, which is made anew at each call."""
+        """The mean current that `prepare()` gives, which is made anew at each call."""
         return self.prepare().current(t0, t1)
 
     def edges(self) -> Array:

@@ -44,13 +44,13 @@ class Axis:
         return np.asarray(self.values)
 
     def spread(self, uniform: np.ndarray) -> np.ndarray:
-        """Numbers in [0, 1) taken to the range."""
+        """Takes numbers in [0, 1) to the range of the axis."""
         if self.scale == "log":
             return self.low * np.exp(uniform * math.log(self.high / self.low))
         return self.low + (self.high - self.low) * uniform
 
     def header(self) -> dict[str, Any]:
-        """What JSON says of it."""
+        """The description of the axis that is stored as JSON."""
         out: dict[str, Any] = {"name": self.name, "unit": self.unit}
         if self.values is None:
             return out | {"low": self.low, "high": self.high, "scale": self.scale}
@@ -195,7 +195,7 @@ class Design:
 
     @property
     def n(self) -> int:
-        """How many points there are."""
+        """The number of points in the design."""
         return self._within * math.prod(len(axis.values or ()) for axis in self.fixed)
 
     @property
@@ -318,7 +318,7 @@ def sobol(
 
 
 def table(columns: Mapping[str, Any], *, units: Mapping[str, str] | None = None) -> Design:
-    """Points that are listed one by one.
+    """A design of points that are listed one by one.
 
     **Arguments:** `columns`, name -> `(n,)` numbers; `units`, name -> unit.
 

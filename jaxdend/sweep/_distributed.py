@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from jax._src import distributed
+
+from jaxdend._jax import distributed_client
 
 _RUN = itertools.count()  # sweeps of this process: all processes begin the same ones
 _FOREVER = 7 * 24 * 3600 * 1000  # ms; the heartbeats end a wait for a process that is lost
@@ -73,11 +74,11 @@ class Processes:
 
 
 def current_processes() -> Processes:
-    """Those that `start_processes`, or `jax.distributed.initialize`, has brought together."""
-    client = distributed.global_state.client
-    if client is None or jax.process_count() == 1:
+    """The processes that `start_processes` or `jax.distributed.initialize` has brought together."""
+    if not jax.distributed.is_initialized() or jax.process_count() == 1:
         return Processes(0, 1)
-    return Processes(jax.process_index(), jax.process_count(), client, f"jaxdend/{next(_RUN)}")
+    run = f"jaxdend/{next(_RUN)}"
+    return Processes(jax.process_index(), jax.process_count(), distributed_client(), run)
 
 
 def start_processes(
@@ -122,7 +123,7 @@ def start_processes(
         heartbeat_timeout_seconds=int(heartbeat),
     )
     if jax.process_index() == 0:  # the others end with it, so it leaves last
-        atexit.register(Processes(0, jax.process_count(), distributed.global_state.client).barrier)
+        atexit.register(Processes(0, jax.process_count(), distributed_client()).barrier)
     return jax.process_count() > 1
 
 

@@ -34,7 +34,7 @@ _STOPPED = 2**30  # more units than there are; JAX counts with 32 bits
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """How a sweep ended."""
+    """What a sweep computed, and how it ended."""
 
     out: Path
     points: int
@@ -53,7 +53,7 @@ class Summary:
 
     @property
     def failed(self) -> int:
-        """Points that are done but not ok."""
+        """The number of points that are done but not ok."""
         return self.counts[STATUS[NOT_FINITE]] + self.counts[STATUS[FAILED]]
 
 
@@ -158,7 +158,7 @@ def _together(
 
 
 def log_file(out: Path) -> Path:
-    """Where a sweep says what it did when."""
+    """The file in which a sweep says what it did when."""
     return out.with_name(out.name + ".log")
 
 

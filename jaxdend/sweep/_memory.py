@@ -23,14 +23,14 @@ _CPU_WIDTH = 32  # lanes abreast where nothing was measured
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """What a device does at a time."""
+    """How many points a device computes at a time."""
 
     lanes: int  # points of a unit
     rounds: int  # into how many vmapped batches, one after the other, they are cut
 
 
 def free_memory(device: Any, sharing: int = 1) -> int:
-    """Bytes that are free for one device; `sharing`, processes on this machine."""
+    """The bytes that are free for one device; `sharing` counts processes on this machine."""
     stats = device.memory_stats() if device.platform != "cpu" else None
     if stats and "bytes_limit" in stats:
         return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
@@ -134,7 +134,7 @@ class _Trial:
 
 
 def _filled(best: _Trial, most: int, memory: float, seconds: float) -> Size:
-    """As many of the best batches, one after the other, as fit; only their results add up."""
+    """Takes as many of the best batches, one after the other, as fit; only results add up."""
     # a chunk's results are there three times: on the device, on their way and being compressed
     room = int(max(memory - best.need, 0) / (3 * best.row))
     lanes = min(math.ceil(most / _PIECES), int(seconds / best.seconds), LARGEST // best.row, room)

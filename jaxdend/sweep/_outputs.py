@@ -31,7 +31,7 @@ def spike_times(ts: Array, v: Array, *, most: int = 32, threshold: float = 0.0) 
 
 
 def spike_count(ts: Array, v: Array, *, threshold: float = 0.0) -> Array:
-    """How often the voltage crosses `threshold` mV upwards."""
+    """The number of times that the voltage crosses `threshold` mV upwards."""
     del ts
     return jnp.sum(_upwards(v, threshold)).astype(v.dtype)
 
@@ -42,18 +42,18 @@ def first_spike(ts: Array, v: Array, *, threshold: float = 0.0) -> Array:
 
 
 def peak(ts: Array, v: Array) -> Array:
-    """The largest voltage, mV."""
+    """The largest voltage of the trace in mV."""
     del ts
     return jnp.max(v)
 
 
 def peak_time(ts: Array, v: Array) -> Array:
-    """When the voltage is largest, ms."""
+    """The time in ms at which the voltage is largest."""
     return ts[jnp.argmax(v)]
 
 
 def lowest(ts: Array, v: Array) -> Array:
-    """The smallest voltage, mV."""
+    """The smallest voltage of the trace in mV."""
     del ts
     return jnp.min(v)
 
@@ -65,7 +65,7 @@ def mean(ts: Array, v: Array, *, start: float = 0.0, stop: float = jnp.inf) -> A
 
 
 def final(ts: Array, v: Array) -> Array:
-    """The last voltage, mV."""
+    """The last voltage of the trace in mV."""
     del ts
     return v[-1]
 

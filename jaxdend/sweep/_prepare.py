@@ -21,24 +21,24 @@ Attributes = Mapping[str, Mapping[str, Any]]  # array -> what the store says of 
 
 
 class Points(Protocol):
-    """What a sweep needs of a design."""
+    """What a sweep needs to know of a design."""
 
     @property
     def n(self) -> int:
-        """How many points there are."""
+        """The number of points in the design."""
         ...
 
     @property
     def groups(self) -> list[tuple[Labels, int, int]]:
-        """Labels, first point and the one behind the last, of all points that share a program."""
+        """The labels, the first point and the one behind the last of all that share a program."""
         ...
 
     def points(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        """Name -> value at each of these points, in any order."""
+        """The values at each of these points by name, in any order."""
         ...
 
     def header(self) -> dict[str, Any]:
-        """What identifies the design, as JSON."""
+        """The description that identifies the design, as JSON has it."""
         ...
 
 
@@ -75,7 +75,7 @@ class Runner:
         return self.design.points(np.minimum(start + np.arange(count), stop - 1))
 
     def fields(self, group: int) -> dict[str, Field]:
-        """The outputs of a group's points."""
+        """The output arrays of a group's points."""
         f, labels = self.function(group), self.groups[group][0]
         try:
             return output_fields(f, self.sample(group))
@@ -135,7 +135,7 @@ class Runner:
             ) from error
 
     def coordinates(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        """Parameters and labels of points."""
+        """The parameters and the labels of the points."""
         owner = np.searchsorted(self.starts, indices, side="right") - 1
         out = dict(self.design.points(indices))
         for name, (codes, values) in self.labels().items():

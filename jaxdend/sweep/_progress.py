@@ -61,7 +61,7 @@ class Progress:
         return (self.done - points) / max(time.monotonic() - since, 1e-9)
 
     def line(self, remaining: int) -> str:
-        """One line that says it all."""
+        """One line of text that says how far the sweep is."""
         here = self.total - remaining
         spent = time.monotonic() - self.start
         fresh = here - self.before
@@ -81,7 +81,7 @@ class Progress:
             sys.stderr.flush()
 
     def close(self) -> None:
-        """Finish the bar."""
+        """Finish the progress bar and leave its last state on the screen."""
         self.bar.close()
 
 

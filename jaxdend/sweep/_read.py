@@ -67,7 +67,7 @@ def said_of_lost(store: Store, lost: list[int]) -> str:
 
 
 def failed_points(out: str | Path, most: int | None = None) -> list[dict[str, Any]]:
-    """Points that are done but not ok, with their parameters.
+    """All points that are done but not ok, with their parameters.
 
     **Arguments:** `out`, the store; `most`, how many to list, the first ones.
 

@@ -31,14 +31,14 @@ _AXES = "jaxdend_axes"  # the one that names the arrays that are coordinates
 
 @dataclasses.dataclass(frozen=True)
 class Field:
-    """One array of a store, without its point axis."""
+    """An array of a store, described without its point axis."""
 
     shape: tuple[int, ...]
     dtype: str  # numpy's name of it
     attrs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def header(self) -> dict[str, Any]:
-        """What identifies the array, as JSON."""
+        """The description that identifies the array, as JSON has it."""
         return {"shape": list(self.shape), "dtype": self.dtype}
 
 
@@ -57,17 +57,17 @@ class Store:
 
     @property
     def n(self) -> int:
-        """How many points the sweep has."""
+        """The number of points in the sweep."""
         return self.header["points"]
 
     @property
     def lanes(self) -> int:
-        """Points in a unit."""
+        """The number of points in a unit of the store."""
         return self.header["lanes"]
 
     @property
     def units(self) -> int:
-        """How many units the points fill."""
+        """The number of units that the points fill."""
         return math.ceil(self.n / self.lanes)
 
     @classmethod
@@ -170,7 +170,7 @@ class Store:
             )
 
     def bounds(self, unit: int) -> tuple[int, int]:
-        """First point of a unit, and the one behind its last."""
+        """The first point of a unit, and the one behind its last."""
         return unit * self.lanes, min((unit + 1) * self.lanes, self.n)
 
     def done(self) -> np.ndarray:
@@ -213,12 +213,12 @@ class Store:
             _sync(self._file("status", unit))
 
     def read(self, name: str, unit: int) -> np.ndarray:
-        """One array of a unit."""
+        """The rows of one array that belong to a unit."""
         start, stop = self.bounds(unit)
         return np.asarray(self.arrays[name][start:stop])
 
     def counts(self) -> dict[int, int]:
-        """Status code -> how many points have it."""
+        """The number of points for every status code."""
         out = dict.fromkeys(STATUS, 0)
         for unit in np.flatnonzero(self.done()):
             codes, counts = np.unique(self.read("status", int(unit)), return_counts=True)
@@ -281,7 +281,7 @@ def explained(path: Path, doing: str) -> Iterator[None]:
 
 
 def import_zarr() -> Any:
-    """The zarr package.
+    """Imports the zarr package, which is an optional extra.
 
     **Raises:** `ImportError` naming the extra.
     """

@@ -23,7 +23,7 @@ Kinetics = tuple[Array, ...]
 
 
 def as_times(value: ArrayLike | Binned) -> Array | Binned:
-    """Event times as an array, or counts in bins as they are."""
+    """Turns event times into an array, and leaves counts in bins as they are."""
     return value if isinstance(value, Binned) else as_row(value)
 
 
@@ -124,7 +124,7 @@ class AbstractSynapse(AbstractInput):
         return self.summed(t)
 
     def edges(self) -> Array:
-        """The event times."""
+        """The times at which events arrive, where the conductance jumps."""
         return self.schedule()[0]
 
     def since(self, origin: Array) -> "AbstractSynapse":

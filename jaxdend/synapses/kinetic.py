@@ -138,7 +138,7 @@ class AbstractKineticSynapse(AbstractInput):
         return self.current(v, x)
 
     def edges(self) -> Array:
-        """Where the pulses of transmitter begin and end."""
+        """The times in ms at which the pulses of transmitter begin and end."""
         times = jnp.broadcast_to(self.times, (self.site.shape[0], self.times.shape[-1]))
         return jnp.stack([times, times + jnp.broadcast_to(self.pulse, self.site.shape)[:, None]])
 

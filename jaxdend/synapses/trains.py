@@ -37,7 +37,7 @@ def events(trains: Sequence[Sequence[float]]) -> Array:
 
 
 def _product(a: Array, b: Array) -> np.ndarray:
-    """Of two known arrays, known inside `jit` too."""
+    """The product of two known arrays, which stays known inside `jit`."""
     return np.asarray(a) * np.asarray(b)
 
 

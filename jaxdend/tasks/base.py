@@ -62,7 +62,7 @@ class Score(NamedTuple):
 
 
 class Placement(NamedTuple):
-    """Where the synapses of a neuron sit, for figures and tables."""
+    """The sites of a neuron's synapses, for figures and tables."""
 
     cell: Cell
     sites: np.ndarray  # (k,) int
@@ -72,7 +72,7 @@ class Placement(NamedTuple):
 
 @dataclass(frozen=True)
 class Training:
-    """How a task is trained."""
+    """The settings with which a task is trained."""
 
     configs: int = 64  # random configurations simulated first
     starts: int = 4  # the best of them, trained by gradient as one batch
@@ -104,12 +104,12 @@ class AbstractNeuron(eqx.Module):
         del params, pattern
 
     def placement(self, params: Params) -> Placement | None:
-        """Where the synapses sit, for figures; or `None`."""
+        """The sites of the synapses, for figures; `None` where there are none to show."""
         del params
 
 
 class AbstractTask(eqx.Module):
-    """Patterns, the neuron that answers them, and a goal."""
+    """A task: patterns, the neuron that answers them, and a goal."""
 
     name: eqx.AbstractVar[str]
     neuron: eqx.AbstractVar[AbstractNeuron]

@@ -133,18 +133,18 @@ def baseline(kind: str, function: str = "XOR") -> Logic:
 
 
 def xor_perceptron(seed: int = 0) -> Logic:
-    """XOR with a perceptron, which cannot."""
+    """The task XOR for a perceptron, which cannot solve it."""
     del seed
     return baseline("perceptron")
 
 
 def xor_lif(seed: int = 0) -> Logic:
-    """XOR with a leaky integrate-and-fire neuron, which cannot."""
+    """The task XOR for a leaky integrate-and-fire neuron, which cannot solve it."""
     del seed
     return baseline("lif")
 
 
 def xor_passive(seed: int = 0) -> Logic:
-    """XOR with a passive point neuron, which cannot."""
+    """The task XOR for a passive point neuron, which cannot solve it."""
     del seed
     return baseline("passive")

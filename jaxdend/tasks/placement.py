@@ -59,7 +59,7 @@ def fan(
 
 
 def along(sites: ArrayLike | Sequence[int], position: Array) -> tuple[Array, Array]:
-    """Two compartments for every synapse, and its share on each.
+    """Two neighbouring compartments for every synapse, and its share on each.
 
     **Arguments:** `sites (S,)`, the compartments of a path, at least two; `position (...)`, 0 at
     the first of them and 1 at the last.

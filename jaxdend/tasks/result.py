@@ -180,10 +180,10 @@ def _sum(about: dict[str, Any]) -> int:
 
 
 def _numbers(values: np.ndarray) -> list[float | None]:
-    """As JSON has them: `None` for NaN and infinity."""
+    """The numbers as JSON has them, with `None` for NaN and infinity."""
     return [float(x) if np.isfinite(x) else None for x in values]
 
 
 def as_arrays(params: Params) -> dict[str, np.ndarray]:
-    """Parameters on the host."""
+    """The parameters as NumPy arrays on the host."""
     return {name: np.asarray(value) for name, value in params.items()}

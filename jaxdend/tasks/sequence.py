@@ -29,6 +29,7 @@ from jaxdend.tasks.base import (
     check_patterns,
 )
 from jaxdend.tasks.placement import along, nearest, path
+from jaxdend.units import DENSITY_TO_US
 
 BRANCO_INDEX = 0.13  # (IN - OUT) / (IN + OUT) of the passive cell of Branco et al. 2010 at 4 ms
 REST, ONSET, DT = -75.0, 5.0, 0.2  # mV; ms, the first input of a sequence; ms
@@ -66,7 +67,7 @@ class SequenceBranch(AbstractNeuron):
         cell = Cell(ball_and_stick(SOMA, BRANCH, DIAMETER), max_length=10.0, ra=150.0)
         soma = cell.region("soma")
         cell = cell.set(cm=np.where(soma, lump, 1.0), celsius=37.0)
-        total = 1e2 / (RESISTANCE * np.pi * SOMA**2)  # S/cm²
+        total = 1 / DENSITY_TO_US / (RESISTANCE * np.pi * SOMA**2)  # S/cm²
         cell = cell.insert(Leak(g=np.where(soma, total, 1e-4), e=REST))
         self.cell, self.k, self.free, self.delay = cell, k, free, float(delay)
         self.path = tuple(int(i) for i in path(cell, int(np.argmax(cell.distance)))[1:])
@@ -84,7 +85,7 @@ class SequenceBranch(AbstractNeuron):
         return ParameterSpace(parameters)
 
     def position(self, params: Params) -> Array:
-        """Where the inputs are, `(k,)`, 0 at the soma's end of the branch and 1 at its tip."""
+        """The place of every input on the branch, `(k,)`, from 0 at the soma to 1 at the tip."""
         given = params["position"]
         return given if self.free else (self.k - 1 - jnp.arange(self.k) + given) / self.k
 
@@ -225,7 +226,7 @@ class Preference(AbstractTask):
         return np.arange(len(self.labels)) == self.wanted
 
     def leads(self, responses: Array) -> Array:
-        """By which fraction each of the others is smaller than the wanted response, `(P - 1,)`."""
+        """The fraction of the wanted response by which each other is smaller, `(P - 1,)`."""
         best = responses[self.wanted]
         others = responses[np.flatnonzero(~self.goal)]
         return (best - others) / jnp.maximum(best, 1e-9)

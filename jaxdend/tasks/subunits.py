@@ -66,7 +66,7 @@ def positive_classes(n: int) -> list[np.ndarray]:
 
 
 def patterns(n: int) -> np.ndarray:
-    """All patterns of `n` inputs, `(2^n, n)` of 0 and 1."""
+    """All patterns of `n` inputs as rows of 0 and 1, `(2^n, n)`."""
     return np.array(list(itertools.product([0, 1], repeat=n)))
 
 

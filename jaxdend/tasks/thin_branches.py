@@ -50,7 +50,7 @@ class Placements(NamedTuple):
 
 
 class Responses(NamedTuple):
-    """What the soma does; NaN where a simulation blew up."""
+    """The firing rate and the depolarisation of the soma; NaN where a simulation blew up."""
 
     rate: np.ndarray  # (P,) Hz, over the whole run
     depolarisation: np.ndarray  # (P,) mV above rest, mean from 100 ms on
@@ -93,7 +93,7 @@ def branch_sites(cell: Cell) -> np.ndarray:
 
 
 def place(cell: Cell, branch: np.ndarray, seed: int = 0) -> Placements:
-    """Synapses spread evenly along their branches.
+    """Spreads synapses evenly along their branches.
 
     **Arguments:** `branch (P, M)` int, the branch of every synapse, -1 where there is none.
     """

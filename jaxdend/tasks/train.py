@@ -315,5 +315,5 @@ def weight_noise(
 
 
 def scaled(params: Params, factors: Params) -> Params:
-    """`params` with those that have a factor multiplied by it."""
+    """Multiplies those of `params` that have a factor by it."""
     return {name: x * factors[name] if name in factors else x for name, x in params.items()}

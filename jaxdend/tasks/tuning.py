@@ -93,7 +93,7 @@ class TunedBranches(AbstractNeuron):
         )
 
     def active(self, orientation: Array) -> Array:
-        """Which events happen, `(branches k, m)` of 0 and 1."""
+        """Says which events happen, `(branches k, m)` of 0 and 1."""
         apart = jnp.deg2rad(orientation - self.preferred).reshape(-1, 1)
         return (self.luck < jnp.exp(KAPPA * (jnp.cos(2.0 * apart) - 1.0))).astype(float)
 
@@ -123,7 +123,7 @@ class TunedBranches(AbstractNeuron):
         return traces.ts, cast(Array, traces.v)[:, 0]
 
     def placement(self, params: Params) -> Placement:
-        """Where the synapses sit; groups are the orientations of `ORIENTATIONS`, the nearest."""
+        """The sites of the synapses, grouped by the nearest of the `ORIENTATIONS`."""
         position = np.asarray(params["position"])
         sites = [nearest(p, row) for p, row in zip(self.paths, position, strict=True)]
         group = np.rint(np.asarray(self.preferred) / 22.5).astype(int) % len(ORIENTATIONS)
@@ -202,7 +202,7 @@ class Selectivity(AbstractTask):
         return np.arange(len(self.labels)) == self.preferred
 
     def selectivities(self, responses: Array) -> Array:
-        """For the preferred orientation, `(2,)`: of the neuron and of the control."""
+        """The selectivity for the preferred orientation, `(2,)`: neuron and control."""
         pair = responses.reshape(2, -1)
         x = jnp.deg2rad(self.patterns[: pair.shape[1], 0])
         toward = jnp.cos(2.0 * (x - x[self.preferred]))

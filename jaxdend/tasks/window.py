@@ -122,7 +122,7 @@ def integration_window(seed: int = 0, width: float = 2.0) -> Logic:
 
 
 def integration_window_10(seed: int = 0) -> Logic:
-    """As `integration_window`, for inputs at most 10 ms apart."""
+    """The task `integration_window` for inputs that are at most 10 ms apart."""
     return integration_window(seed, 10.0)
 
 

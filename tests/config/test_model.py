@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tomli_w
 
-from jaxdend._errors import ConfigError
+from jaxdend import ConfigError
 from jaxdend.channels import HH
 from jaxdend.config import ModelFile
 from jaxdend.config.registry import (

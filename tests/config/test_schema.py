@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from jaxdend._errors import ConfigError
+from jaxdend import ConfigError
 from jaxdend.config.schema import (
     Key,
     Place,

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdend._errors import ConfigError
+from jaxdend import ConfigError
 from jaxdend.config.axes import change
 from jaxdend.config.schema import Place
 from jaxdend.config.sweep import SweepFile

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxdend.emulator import Emulator, Speed, speed
 from jaxdend.emulator._base import prepared
-from jaxdend.emulator._emulator import Emulator, Speed, speed
 from jaxdend.emulator.networks import ELM, TCN, UnitNet
 from jaxdend.emulator.training import evaluate
 from toy_neurons import integrate_and_fire

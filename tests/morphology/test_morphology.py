@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxdend._errors import MorphologyError
+from jaxdend import MorphologyError
 from jaxdend.morphology import Branch, assemble, ball_and_stick, pyramidal, read_morphology
 
 

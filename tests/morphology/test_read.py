@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import neuron_geometry as nrn
-from jaxdend._errors import MorphologyError
+from jaxdend import MorphologyError
 from jaxdend.cable.compartments import discretise, ncomp_from_max_length
 from jaxdend.morphology import read_morphology
 

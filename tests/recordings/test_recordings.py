@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 import jaxdend as jd
-from jaxdend._errors import RecordingError
+from jaxdend import RecordingError
 from jaxdend.channels import Leak
 from jaxdend.io import save_traces
 from jaxdend.recordings import Recording, read_recordings, write_recordings

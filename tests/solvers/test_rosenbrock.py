@@ -8,7 +8,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import jaxdend as jd
-from jaxdend._errors import SimulationError
+from jaxdend import SimulationError
 from jaxdend.channels import HH, SK, CaHVA, CalciumShell, Leak
 from jaxdend.dynamics import State, build_model, by_step
 from jaxdend.jacobian import linearise

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from scipy.stats import qmc
 
 from jaxdend.fitting import Parameter, ParameterSpace
-from jaxdend.sweep._design import Design, grid, random, read_table, sobol, table
+from jaxdend.sweep import Design, grid, random, read_table, sobol, table
 
 RANGES = {"g": Parameter(1e-4, 1e-1), "e": (-90.0, -50.0), "x": (0.0, 1.0)}
 

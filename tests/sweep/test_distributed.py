@@ -13,9 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from jaxdend.sweep import run_sweep, start_processes
+from jaxdend.sweep import Store, run_sweep, start_processes
 from jaxdend.sweep._distributed import _settings, current_processes
-from jaxdend.sweep._store import Store
 from small_sweep import TWO, files, make
 
 SCRIPT = Path(__file__).parents[1] / "small_sweep.py"

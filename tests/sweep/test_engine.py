@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import xarray
 
-from jaxdend._errors import SimulationError
+from jaxdend import SimulationError
 from jaxdend.sweep import _engine, _memory, failed_points, open_sweep, run_sweep
 from jaxdend.sweep._program import Program
 from small_sweep import TWO, Small, files, make

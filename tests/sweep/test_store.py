@@ -13,8 +13,7 @@ import zarr
 
 from jaxdend._errors import SavedFileError
 from jaxdend.files import locked
-from jaxdend.sweep import _store, failed_points, grid, open_sweep, run_sweep
-from jaxdend.sweep._store import Store
+from jaxdend.sweep import Store, _store, failed_points, grid, open_sweep, run_sweep
 from small_sweep import TWO, Small, files, make
 
 DESIGN = Small(60)

@@ -66,6 +66,7 @@ from jaxdend.fitting.features._table import (
     feature_loss,
     feature_scores,
     feature_targets,
+    rounded,
 )
 
 __all__ = [
@@ -104,6 +105,7 @@ __all__ = [
     "ohmic_input_resistance_vb_ssse",
     "peak_time",
     "peak_voltage",
+    "rounded",
     "sag_amplitude",
     "sag_ratio1",
     "sag_ratio2",

@@ -84,7 +84,7 @@ def isi_cv(ts: Trace, v: Trace, *, ignore_first: bool = True, **options: Any) ->
 
 
 def inv_first_isi(ts: Trace, v: Trace, **options: Any) -> Scalar:
-    """`inv_first_ISI` of eFEL, Hz."""
+    """The inverse of the first interval between spikes in Hz, `inv_first_ISI` of eFEL."""
     isi, used = _isi(find_spikes(ts, v, **options), False)
     return jnp.where(used[0], 1e3 / jnp.where(used[0], isi[0], 1.0), jnp.nan)
 

@@ -158,7 +158,7 @@ def spike_times(ts: Trace, v: Trace, **options: Any) -> PerSpike:
 
 
 def peak_time(ts: Trace, v: Trace, **options: Any) -> PerSpike:
-    """`peak_time` of eFEL, ms."""
+    """The times of the spikes' peaks in ms, `peak_time` of eFEL."""
     s = find_spikes(ts, v, **options)
     return s.only(s.time)
 
@@ -180,7 +180,7 @@ def ap_begin_time(ts: Trace, v: Trace, stim_start: ArrayLike, **options: Any) ->
 
 
 def ap_begin_voltage(ts: Trace, v: Trace, stim_start: ArrayLike, **options: Any) -> PerSpike:
-    """`AP_begin_voltage` of eFEL, mV: the voltage at `ap_begin_time`."""
+    """The voltages in mV at which spikes begin, `AP_begin_voltage` of eFEL, at `ap_begin_time`."""
     s = find_spikes(ts, v, stim_start, **options)
     _, _, voltage, ok = _begin(s)
     return s.only(voltage, ok)
@@ -196,7 +196,7 @@ def ap_amplitude(
 
 
 def ap_width(ts: Trace, v: Trace, **options: Any) -> PerSpike:
-    """`AP_width` of eFEL, ms above the threshold."""
+    """The times in ms that spikes spend above the threshold, `AP_width` of eFEL."""
     s = find_spikes(ts, v, **options)
     if not s.refine:
         return s.only(s.ts[s.down] - s.ts[s.up])

@@ -18,7 +18,7 @@ from jaxdend.fitting.features._trace import Scalar, Trace, known_trace
 
 
 class Feature(NamedTuple):
-    """One entry of the table."""
+    """One feature of the table, with its unit and its function."""
 
     function: Callable[..., Array]  # (ts, v, ...) -> () or (s,)
     unit: str
@@ -225,7 +225,7 @@ def feature_loss(
 
 
 def rounded(z: Array) -> Array:
-    """`|z|` in the large, `z²/2` in the small."""
+    """A distance that is about `|z|` in the large and `z²/2` in the small."""
     return jnp.sqrt(1 + z**2) - 1
 
 

@@ -10,7 +10,7 @@ Scalar = Float[Array, ""]
 
 
 def known_trace(ts: Any, v: Any) -> tuple[Trace, Trace]:
-    """`ts` and `v` as arrays of one floating type, checked."""
+    """Checks `ts` and `v`, and returns them as arrays of one floating type."""
     ts, v = jnp.asarray(ts), jnp.asarray(v)
     if v.ndim != 1 or ts.shape != v.shape or len(v) < 5:
         raise ValueError(
