@@ -64,8 +64,8 @@ def as_sites(value: ArrayLike) -> Array:
         raise ValueError(f"{expected}; got {value!r} of dtype {sites.dtype}.")
     if sites.ndim > 1:
         raise ValueError(f"{expected}; got shape {sites.shape}. For batches use jax.vmap.")
-    if is_concrete(sites) and np.any(np.asarray(sites) < 0):
-        raise ValueError(f"{expected}, which count from 0; got {value!r}.")
+    if is_concrete(sites) and np.any(np.asarray(sites) < -1):
+        raise ValueError(f"{expected}, which count from 0 (-1 stands for nowhere); got {value!r}.")
     return jnp.atleast_1d(jnp.asarray(sites, dtype=jnp.result_type(int)))
 
 

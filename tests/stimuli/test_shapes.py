@@ -138,7 +138,7 @@ def test_vmap_over_sites_and_numbers_with_one_compilation():
         ),
         (lambda: Step(0.5, 1.0, 1.0, 1.0), "site: expected a compartment number"),
         (lambda: Step(True, 1.0, 1.0, 1.0), "site: expected a compartment number"),
-        (lambda: Step(-1, 1.0, 1.0, 1.0), "count from 0"),
+        (lambda: Step(-2, 1.0, 1.0, 1.0), "count from 0"),
         (lambda: Step([[0]], 1.0, 1.0, 1.0), r"shape \(1, 1\)"),
         (lambda: Step([[0], [1, 2]], 1.0, 1.0, 1.0), "site: expected"),
         (lambda: Step(0, "soon", 1.0, 1.0), "Step.onset: expected a number.*'soon'"),
