@@ -1,8 +1,8 @@
 """What `simulate` refuses before it starts, and why."""
 
 import diffrax
+import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxdend._subset import is_concrete
@@ -126,7 +126,7 @@ def check_bins(train: Binned, name: str, begin: float, dt: float) -> None:
 def check_numbers(cell: Cell, inputs: tuple) -> None:
     """Refuse NaN before it spreads; traced numbers are looked at by the solve itself."""
     for path, leaf in jax.tree_util.tree_leaves_with_path((cell, inputs)):
-        if is_concrete(leaf) and jnp.issubdtype(leaf.dtype, jnp.inexact):
+        if eqx.is_inexact_array_like(leaf) and is_concrete(leaf):
             bad = np.isnan(np.asarray(leaf))
             if bad.any():
                 where = f" (entry {int(np.argmax(bad))})" if bad.ndim else ""
