@@ -53,9 +53,14 @@ class Setting(eqx.Module):
         return isinstance(self.solver, AbstractStaggered)
 
     @property
+    def rosenbrock(self) -> bool:
+        """Whether the solver is one of the Rosenbrock methods."""
+        return isinstance(self.solver, AbstractRosenbrock)
+
+    @property
     def chooses(self) -> bool:
         """Whether steps are chosen by their error."""
-        return self.controller is not None or isinstance(self.solver, AbstractRosenbrock)
+        return self.controller is not None or self.rosenbrock
 
 
 @eqx.filter_jit
@@ -76,7 +81,7 @@ def run(numbers: tuple, plan: dict[str, Any], setting: Setting) -> Traces:
 
     def look(t: Array, y: State) -> State:
         """`y` as the cell has it; a generic solver leaves voltages without capacitance behind."""
-        own = setting.staggered or isinstance(setting.solver, AbstractRosenbrock)
+        own = setting.staggered or setting.rosenbrock
         return order.undo(t, y if own else model.completed(t, y))
 
     def save(t: Array, y: State, args: Model) -> tuple:
@@ -144,7 +149,7 @@ def _solved(
     else:
         sub = diffrax.SubSaveAt(ts=grid[:: setting.save_every], fn=save)
         max_steps = setting.max_steps or max(64 * setting.steps, MAX_STEPS)
-    if isinstance(solver, AbstractRosenbrock):
+    if setting.rosenbrock:
         solver = replace(solver, gated=not forward)
         inner = TimeShift(tolerance=solver.tolerance) if controller is None else controller
         controller = AtEdges.of(inner, short=False)
@@ -204,7 +209,7 @@ def _outcome(
     if failed is not None:  # by node, in the order of the run
         when, nodes = jnp.min(failed), order.seating.at(jnp.arange(order.model.tree.n))
         where = jnp.argmin(failed[nodes])
-    elif isinstance(setting.solver, AbstractRosenbrock):
+    elif setting.rosenbrock:
         when = jnp.where(diffrax.is_okay(result), jnp.inf, end)
         where = jnp.argmax(jnp.nan_to_num(jnp.abs(final.v), nan=jnp.inf))
     else:

@@ -56,12 +56,13 @@ def depends(f: Callable, *args: Any) -> list[set[int]]:
     """
     program: ClosedJaxpr = jax.make_jaxpr(f)(*args)
     reached: dict[Any, set[int]] = {v: {i} for i, v in enumerate(program.jaxpr.invars)}
+
+    def known(v: Any) -> set[int]:
+        return set() if isinstance(v, Literal) else reached.get(v, set())
+
     for equation in program.jaxpr.eqns:
-        sources = [v for v in equation.invars if not isinstance(v, Literal)]
-        union = set().union(*(reached.get(v, set()) for v in sources))
+        union = set().union(*map(known, equation.invars))
         for out in equation.outvars:
             smooth = jnp.issubdtype(out.aval.dtype, jnp.inexact)  # type: ignore[attr-defined]
             reached[out] = union if smooth and equation.primitive.name not in _FLAT else set()
-    return [
-        set() if isinstance(v, Literal) else reached.get(v, set()) for v in program.jaxpr.outvars
-    ]
+    return [known(v) for v in program.jaxpr.outvars]

@@ -75,6 +75,11 @@ class Placed(eqx.Module):
     at: Sites | Subset
     single: Sites | None = None  # where its sites are, if its states are carried by node (`at`)
 
+    @property
+    def scattered(self) -> bool:
+        """Whether it acts on single nodes instead of all of them."""
+        return self.single is None
+
     def gather(self, x: Own, nodes: int) -> Own:
         """The states `x` of the single sites as they are carried."""
         if self.single is None:
@@ -191,7 +196,7 @@ class Model(eqx.Module):
     ) -> Array:
         """`outward (N,)` nA plus the inputs' currents over `[t0, t1]`; `stiff` asks for these."""
         chosen = self._chosen(inputs, stiff)
-        outward = whole(outward) if any(isinstance(i.at, Sites) for i, _ in chosen) else outward
+        outward = whole(outward) if any(i.scattered for i, _ in chosen) else outward
         for item, x in chosen:
             outward = item.at.add_to(outward, item.input.outward(item.at.take(v), x, t0, t1))
         return outward
@@ -202,7 +207,7 @@ class Model(eqx.Module):
     ) -> tuple[Array, Array]:  # fmt: skip
         """Adds currents as `add_inputs` does, and their slopes to `slopes (N,)` µS."""
         chosen = self._chosen(inputs, stiff)
-        if any(isinstance(item.at, Sites) for item, _ in chosen):
+        if any(item.scattered for item, _ in chosen):
             outward, slopes = whole(outward), whole(slopes)
         for item, x in chosen:
             near = item.at.take(v)

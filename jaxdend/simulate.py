@@ -97,12 +97,11 @@ def simulate(
     mechanism with sudden changes under a solver that would never look at them; `SimulationError`
     for a solve that failed, saying when and where (inside `jax.jit` an `equinox` runtime error).
     """
-    inputs = tuple(inputs) if isinstance(inputs, Sequence) else (inputs,)
-    solver = CrankNicolson() if solver is None else solver
+    inputs, solver = _given(inputs, solver)
     steps = count_steps(t0, t1, dt, save_every)
     inputs = check(cell, inputs, solver)
     plan = _plan(record, cell)
-    start = v0 if isinstance(v0, State) else _initial_voltage(v0, cell.n)
+    start = _initial(v0, cell.n)
     grid = np.append(0.0, np.cumsum(np.full(2 * steps, dt / 2))[1::2])  # as NEURON adds
     widths = tuple(_width(group, grid, t0, dt, start) for group in inputs)
     meter = diffrax.TqdmProgressMeter() if progress is True else progress
@@ -116,11 +115,17 @@ def simulate(
     if is_concrete(numbers, plan):
         traces = _alone(numbers, plan, setting, rows)
     else:
-        traces = run((*numbers, None), plan, setting)
+        traces = _traced((*numbers, None), plan, setting)
     if saveat is None and event is None:
         shown = np.round(t0 + dt * np.arange(0, steps + 1, save_every), 9)
         traces = eqx.tree_at(lambda x: x.ts, traces, jnp.asarray(shown, float))
     return _judged(cell, traces, dt, max_steps) if throw else traces
+
+
+def _given(inputs: Any, solver: Any) -> tuple[tuple, Any]:
+    """The inputs as a tuple, and the solver, by default Crank-Nicolson."""
+    inputs = tuple(inputs) if isinstance(inputs, Sequence) else (inputs,)
+    return inputs, CrankNicolson() if solver is None else solver
 
 
 def _alone(numbers: tuple, plan: dict[str, Any], setting: Setting, rows: int) -> Traces:
@@ -143,6 +148,19 @@ def _alone(numbers: tuple, plan: dict[str, Any], setting: Setting, rows: int) ->
         return traces
     v, values = jax.tree.map(lambda a: a[: rows + 1], (traces.v, traces.values))
     return eqx.tree_at(lambda x: (x.v, x.values), traces, (v, values), is_leaf=lambda x: x is None)
+
+
+def _traced(numbers: tuple, plan: dict[str, Any], setting: Setting) -> Traces:
+    """A run of numbers that are not known, as under `jit`, `vmap` or `grad`."""
+    try:
+        return run(numbers, plan, setting)
+    except TypeError as error:
+        if "forward-mode" not in str(error):
+            raise
+        raise TypeError(
+            "simulate: forward mode (jvp, jacfwd, linearize) needs adjoint=diffrax.ForwardMode(); "
+            "by default a run has derivatives in reverse mode."
+        ) from error
 
 
 def _room(rows: int) -> int:
@@ -203,15 +221,13 @@ def start(
     **Arguments:** as of `simulate`; `solver` and `dt` as of the steps to come.
     **Returns:** a `State`. **Raises:** `ValueError` as `simulate` does.
     """
-    state = v0 if isinstance(v0, State) else _initial_voltage(v0, cell.n)
-    return _lone(cell, inputs, state, t, dt, solver, 0).final
+    return _lone(cell, inputs, _initial(v0, cell.n), t, dt, solver, 0).final
 
 
 def _lone(
     cell: Cell, inputs: Any, state: Any, t: ArrayLike, dt: float, solver: Any, steps: int
 ) -> Traces:
-    inputs = tuple(inputs) if isinstance(inputs, Sequence) else (inputs,)
-    solver = CrankNicolson() if solver is None else solver
+    inputs, solver = _given(inputs, solver)
     inputs = check(cell, inputs, solver)
     setting = Setting(
         solver, steps, 1, (None,) * len(inputs), None, None, None, None, in_bytes("64MB"),
@@ -249,7 +265,10 @@ def _judged(cell: Cell, traces: Traces, dt: float, max_steps: int | None) -> Tra
     raise SimulationError(_diagnosis(cell, traces, when, dt))
 
 
-def _initial_voltage(v0: ArrayLike, n: int) -> Array:
+def _initial(v0: ArrayLike | State, n: int) -> Array | State:
+    """What a run begins with: a state as it is, or a checked voltage, `()` or `(n,)` mV."""
+    if isinstance(v0, State):
+        return v0
     v = jnp.asarray(v0, float)
     if v.shape not in ((), (n,)):
         raise ValueError(
