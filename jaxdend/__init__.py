@@ -19,6 +19,7 @@ from jaxdend._errors import (
     ConfigError as ConfigError,
     MorphologyError as MorphologyError,
     RecordingError as RecordingError,
+    SavedFileError as SavedFileError,
     SimulationError as SimulationError,
 )
 from jaxdend.cable import Tree as Tree, TreeMatrix as TreeMatrix
@@ -41,14 +42,21 @@ from jaxdend.morphology import (
     y_tree as y_tree,
 )
 from jaxdend.recorders import (
+    AxialCurrent as AxialCurrent,
+    CapacitiveCurrent as CapacitiveCurrent,
     ClampCurrent as ClampCurrent,
     Conductance as Conductance,
     Current as Current,
     Gate as Gate,
+    InputCurrent as InputCurrent,
     Inside as Inside,
     IonCurrent as IonCurrent,
+    MembraneCurrent as MembraneCurrent,
+    Outside as Outside,
+    ReversalPotential as ReversalPotential,
 )
 from jaxdend.rest import rest as rest
+from jaxdend.runs import Run as Run
 from jaxdend.simulate import simulate as simulate, start as start, step as step
 from jaxdend.solvers import (
     BackwardEuler as BackwardEuler,

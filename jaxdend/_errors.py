@@ -15,3 +15,7 @@ class SimulationError(RuntimeError):
 
 class RecordingError(ValueError):
     """A recording that cannot be used: names the file, and the line and column or the sweep."""
+
+
+class SavedFileError(ValueError):
+    """A file or store written by jaxdend that is damaged or something else: names its path."""

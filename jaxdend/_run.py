@@ -17,7 +17,7 @@ from jaxdend.solvers import AbstractRosenbrock, AbstractStaggered
 from jaxdend.solvers.adaptive import AtEdges, TimeShift
 from jaxdend.solvers.edges import Edges
 from jaxdend.solvers.stepwise import LIMIT, Stepwise
-from jaxdend.traces import Traces
+from jaxdend.traces import Traces, with_warning
 
 MAX_STEPS = 100_000  # that an adaptive solver may take
 NOWHERE = (
@@ -61,7 +61,7 @@ class Setting(eqx.Module):
 @eqx.filter_jit
 def run(numbers: tuple, plan: dict[str, Any], setting: Setting) -> Traces:
     """`diffrax.diffeqsolve` on the cell in the order in which it runs fastest."""
-    cell, inputs, v0, h, grid, t0 = numbers
+    cell, inputs, v0, h, grid, t0, made = numbers
     outer = build_model(cell, inputs, start=t0, h=h)  # as recorders see it
     model, y0 = _prepared(outer, grid, v0, setting)
     if setting.unknown:
@@ -94,7 +94,7 @@ def run(numbers: tuple, plan: dict[str, Any], setting: Setting) -> Traces:
         del args
         return t, jax.tree.leaves(look(t, y))
 
-    solution = _solved(order.model, order.do(y0), grid, save, last, look, outer, setting)
+    solution = _solved(order.model, order.do(y0), grid, made, save, last, look, outer, setting)
     ys: Any = solution.ys
     ts, (values, extent), (end, leaves) = solution.ts[0], *ys  # type: ignore[index]
     final = jax.tree.structure(y0).unflatten([a[0] for a in leaves])
@@ -102,6 +102,7 @@ def run(numbers: tuple, plan: dict[str, Any], setting: Setting) -> Traces:
     ts, values, extent = jax.tree.map(lambda a: a[:rows], (ts, values, extent))
     values = jax.tree.map(lambda a: _blank_after(ts, a), values)
     result, stats = _outcome(solution, order, ts, extent, end[0], final, t0, setting)
+    stats["failed_at"] = with_warning(stats["failed_at"], values, rows)
     values = dict(zip(plan, values, strict=True))
     v = values.pop("", None)
     sites = None if v is None or callable(plan[""]) else jnp.asarray(plan[""])
@@ -130,8 +131,8 @@ def _prepared(
 
 
 def _solved(
-    model: Model, y0: State, grid: Array, save: Callable, last: Callable, look: Callable,
-    outer: Model, setting: Setting,
+    model: Model, y0: State, grid: Array, rows: Array | None, save: Callable, last: Callable,
+    look: Callable, outer: Model, setting: Setting,
 ) -> diffrax.Solution:  # fmt: skip
     solver, adjoint = setting.solver, setting.adjoint
     controller: Any = setting.controller
@@ -150,7 +151,7 @@ def _solved(
     elif setting.chooses:
         controller, dt0 = AtEdges.of(controller, short=True), model.h
     if adjoint is None and setting.staggered:
-        adjoint = Stepwise(setting.memory)
+        adjoint = Stepwise(setting.memory, rows=rows)
     elif setting.staggered and isinstance(adjoint, diffrax.ForwardMode | diffrax.DirectAdjoint):
         adjoint = Stepwise(setting.memory, plain=True, other=adjoint)
     elif adjoint is None:

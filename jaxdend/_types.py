@@ -47,6 +47,16 @@ def as_leaf(value: ArrayLike) -> Array:
         return value  # type: ignore[return-value]
 
 
+def in_current_precision(numbers: Any) -> Any:
+    """`numbers` with floating leaves in JAX's precision; a cell may be older than its choice."""
+
+    def cast(leaf: Any) -> Any:
+        other = isinstance(leaf, jax.Array) and leaf.dtype != jnp.result_type(float)
+        return leaf.astype(float) if other and jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+    return jax.tree.map(cast, numbers)
+
+
 def as_row(value: ArrayLike) -> Array:
     """Does what `as_leaf` does, and turns a number into an array of shape `(1,)`."""
     leaf = as_leaf(value)

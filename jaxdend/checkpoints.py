@@ -16,7 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdend.files import write_whole
+from jaxdend._errors import SavedFileError
+from jaxdend.files import locked, write_whole
 
 _T = TypeVar("_T")
 _FORMAT = "jaxdend-checkpoints-1"
@@ -52,6 +53,8 @@ class Checkpoints:
         if keep < 1:
             raise ValueError(f"keep must be at least 1 checkpoint, got {keep}")
         self.folder, self._keep = Path(folder).absolute(), keep
+        self._seen = self.steps if self.folder.is_dir() else []
+        self._writing = False
         if header is None or (self.folder / _HEADER).exists():
             self.header = read_header(self.folder)
             if header is not None:
@@ -66,7 +69,8 @@ class Checkpoints:
             )
         self.header = json.loads(json.dumps(dict(header)))
         self.folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({"format": _FORMAT, "header": self.header}, indent=1)
+        about = {"format": _FORMAT, "header": self.header, "crc32": _sum(self.header)}
+        text = json.dumps(about, indent=1)
         write_whole(self.folder / _HEADER, text)
 
     @property
@@ -79,6 +83,28 @@ class Checkpoints:
         """The newest step with a checkpoint, sound or not; `None` where there is none yet."""
         return max(self.steps, default=None)
 
+    @contextmanager
+    def writing(self, *, wait: bool = False) -> Iterator[None]:
+        """Write to the folder as the only run that does; `wait` for another that writes just now.
+
+        **Raises:** `BlockingIOError` where another run writes here, or has saved since this one was
+        opened, loaded or saved; what that one saved stays as it is.
+        """
+        if self._writing:
+            yield
+            return
+        with locked(self.folder, wait=wait):
+            if self.steps != self._seen:
+                raise BlockingIOError(
+                    f"another run saves to {self.folder}: it holds the steps {self.steps}, of "
+                    f"which this run knows {self._seen}. Give each run a folder of its own"
+                )
+            self._writing = True
+            try:
+                yield
+            finally:
+                self._writing, self._seen = False, self.steps
+
     def save(self, step: int, tree: Any) -> None:
         """Write `tree` as the checkpoint of `step` and wait until it is on disk.
 
@@ -86,8 +112,13 @@ class Checkpoints:
         path that was left, and then all but the newest `keep`. A Ctrl-C takes effect after.
 
         **Raises:** `ValueError` for a tree with something else in it; `OSError` where it cannot be
-        written, for example on a full disk: what was saved before is still there.
+        written, for example on a full disk: what was saved before is still there;
+        `BlockingIOError` where another run saves here.
         """
+        with self.writing(wait=True):
+            self._save(step, tree)
+
+    def _save(self, step: int, tree: Any) -> None:
         arrays: dict[str, np.ndarray] = {}
         structure = _describe(tree, "tree", arrays)
         sums = {name: zlib.crc32(a.tobytes()) for name, a in arrays.items()}
@@ -131,7 +162,7 @@ class Checkpoints:
             raise ValueError(f"{self.folder} has no checkpoint of step {step}, but {self.steps}")
         if not self.steps:
             raise ValueError(f"{self.folder} holds no checkpoint yet")
-        damage: list[str] = []
+        self._seen, damage = self.steps, list[str]()
         for one in reversed(self.steps) if step is None else [step]:
             try:
                 tree = self._read(one)
@@ -199,16 +230,24 @@ class Checkpoints:
 def read_header(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """The header of a folder of checkpoints.
 
-    **Raises:** `ValueError` for a folder that is missing or something else.
+    **Raises:** `SavedFileError` for a folder that is missing, damaged or something else.
     """
     path = Path(folder) / _HEADER
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["format"] != _FORMAT:
             raise ValueError(f"format {content['format']!r} instead of {_FORMAT!r}")
-        return dict(content["header"])
+        header = dict(content["header"])
+        if content.get("crc32", _sum(header)) != _sum(header):  # which 0.1.0 did not write
+            raise ValueError(f"{path} is not as it was written")
+        return header
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{folder} is not a folder of checkpoints: {error}") from error
+        raise SavedFileError(f"{folder} is not a folder of checkpoints: {error}") from error
+
+
+def _sum(header: dict[str, Any]) -> int:
+    """The checksum of a header."""
+    return zlib.crc32(json.dumps(header, sort_keys=True).encode())
 
 
 def _file_sums(path: Path) -> dict[str, int]:

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
+from jaxdend._same import Program
+
 Axes = Any  # 0 or None, or a pytree of these
 
 
@@ -46,6 +48,10 @@ def batch(f: Callable, in_axes: Axes = 0) -> Callable:
     peaks = jd.batch(lambda g: jnp.max(simulated(g).v))(conductances)  # (B,)
     ```
 
+    It is compiled once for arguments of the same shapes, also where these lines run again: a
+    function whose code, and everything that the code refers to, is what it was finds the program
+    made before. One that refers to something that cannot be compared is compiled anew.
+
     **Arguments:** `f`, a function of arrays or pytrees of them; `in_axes`, 0 or `None` for each
     argument, or a pytree of these, as for `jax.vmap`.
 
@@ -55,7 +61,16 @@ def batch(f: Callable, in_axes: Axes = 0) -> Callable:
     **Raises:** `ValueError` for any other axis, nothing to map over, or mapped axes of unequal
     length.
     """
-    devices = jax.local_devices()
+    program = Program(_shared, f, in_axes, tuple(jax.local_devices()))
+
+    def run(*args: Any) -> Any:
+        return program.get()(*args)
+
+    return run
+
+
+def _shared(f: Callable, in_axes: Axes, devices: tuple[Any, ...]) -> Callable:
+    """The compiled program of `batch`."""
 
     @jax.jit
     def run(*args: Any) -> Any:

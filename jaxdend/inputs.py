@@ -128,6 +128,18 @@ class AbstractInput(eqx.Module):
         return True
 
     @property
+    def electrode(self) -> bool:
+        """Whether the current comes through an electrode and is no current of the membrane."""
+        return False
+
+    def conductance_at(self, x: Own, t: Array) -> Array:
+        """The conductance `(k,)` µS at the own state `x` and `t` ms, for a synapse.
+
+        **Raises:** `ValueError` for an input that is none.
+        """
+        raise ValueError(f"{type(self).__name__} is no synapse: it has no conductance.")
+
+    @property
     def stiff(self) -> bool:
         """Whether the current may follow the voltage faster than any step resolves, as a clamp's.
 
@@ -204,6 +216,13 @@ class Shifted(AbstractInput):
     @property
     def coupled(self) -> bool:
         return self.input.coupled
+
+    @property
+    def electrode(self) -> bool:
+        return self.input.electrode
+
+    def conductance_at(self, x: Own, t: Array) -> Array:
+        return self.input.conductance_at(x, t + self.origin)
 
     @property
     def stiff(self) -> bool:

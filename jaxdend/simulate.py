@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from types import FunctionType
 from typing import Any
 
 import diffrax
@@ -15,8 +16,9 @@ from jaxdend._checks import check, check_bins, count_steps
 from jaxdend._errors import SimulationError
 from jaxdend._interrupts import interruptible
 from jaxdend._run import Setting, run
+from jaxdend._same import same
 from jaxdend._subset import Subset, is_concrete
-from jaxdend._types import as_leaf
+from jaxdend._types import as_leaf, in_current_precision
 from jaxdend.cell import Cell
 from jaxdend.dynamics import Model, State
 from jaxdend.events import widest_step
@@ -105,23 +107,53 @@ def simulate(
     widths = tuple(_width(group, grid, t0, dt, start) for group in inputs)
     meter = diffrax.TqdmProgressMeter() if progress is True else progress
     meter = diffrax.NoProgressMeter() if meter is False else meter
-    sites = [i.site for i in inputs], [what for what in plan.values() if not callable(what)]
     setting = Setting(
         solver, steps, save_every, widths, saveat, event, controller, adjoint, in_bytes(memory),
-        meter, max_steps, not is_concrete(sites),
+        meter, max_steps, not is_concrete([i.site for i in inputs], _places(plan)),
     )  # fmt: skip
-    numbers = (cell, inputs, start, as_leaf(dt), as_leaf(grid), as_leaf(t0))
-    numbers = _in_current_precision(numbers)
-    if steps * cell.n >= LONG and is_concrete(numbers, plan):
-        traces = interruptible(
-            lambda meter: run(numbers, plan, replace(setting, meter=meter)), meter
-        )
+    numbers = in_current_precision((cell, inputs, start, as_leaf(dt), as_leaf(grid), as_leaf(t0)))
+    rows = steps // save_every
+    if is_concrete(numbers, plan):
+        traces = _alone(numbers, plan, setting, rows)
     else:
-        traces = run(numbers, plan, setting)
+        traces = run((*numbers, None), plan, setting)
     if saveat is None and event is None:
         shown = np.round(t0 + dt * np.arange(0, steps + 1, save_every), 9)
         traces = eqx.tree_at(lambda x: x.ts, traces, jnp.asarray(shown, float))
     return _judged(cell, traces, dt, max_steps) if throw else traces
+
+
+def _alone(numbers: tuple, plan: dict[str, Any], setting: Setting, rows: int) -> Traces:
+    """A run of known numbers: it can be interrupted, and shares its program with nearby lengths."""
+    grid, room, made = numbers[4], rows, None
+    plain = setting.saveat is None and setting.event is None and setting.adjoint is None
+    if setting.staggered and not setting.chooses and plain:
+        room, made = _room(rows), jnp.asarray(rows)
+        more = np.arange(1, (room - rows) * setting.save_every + 1)
+        grid = jnp.concatenate([grid, grid[-1] + numbers[3] * more.astype(grid.dtype)])
+        setting = replace(setting, steps=room * setting.save_every)
+    numbers = (*numbers[:4], grid, *numbers[5:], made)
+    if setting.steps * numbers[0].n >= LONG:
+        traces = interruptible(
+            lambda meter: run(numbers, plan, replace(setting, meter=meter)), setting.meter
+        )
+    else:
+        traces = run(numbers, plan, setting)
+    if room == rows:
+        return traces
+    v, values = jax.tree.map(lambda a: a[: rows + 1], (traces.v, traces.values))
+    return eqx.tree_at(lambda x: (x.v, x.values), traces, (v, values), is_leaf=lambda x: x is None)
+
+
+def _room(rows: int) -> int:
+    """Rows of the program for a run of `rows`: up to an eighth more, so that few lengths differ."""
+    step = max(8, 1 << max(rows.bit_length() - 4, 0))
+    return -(-rows // step) * step
+
+
+def _places(plan: dict[str, Any]) -> list:
+    """What of a plan are compartments."""
+    return [what for what in plan.values() if not callable(what)]
 
 
 def step(
@@ -186,18 +218,8 @@ def _lone(
         diffrax.NoProgressMeter(), None, not is_concrete([i.site for i in inputs]),
     )  # fmt: skip
     grid = as_leaf(np.asarray([0.0, dt]))
-    numbers = (cell, inputs, state, as_leaf(dt), grid, as_leaf(t))
-    return run(_in_current_precision(numbers), {}, setting)
-
-
-def _in_current_precision(numbers: tuple) -> tuple:
-    """With floating leaves in JAX's precision; a cell may have been made before it was set."""
-
-    def cast(leaf: Any) -> Any:
-        other = isinstance(leaf, jax.Array) and leaf.dtype != jnp.result_type(float)
-        return leaf.astype(float) if other and jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
-
-    return jax.tree.map(cast, numbers)
+    numbers = (cell, inputs, state, as_leaf(dt), grid, as_leaf(t), None)
+    return run(in_current_precision(numbers), {}, setting)
 
 
 def _judged(cell: Cell, traces: Traces, dt: float, max_steps: int | None) -> Traces:
@@ -256,7 +278,9 @@ def _plan(record: Record, cell: Cell) -> dict[str, Any]:
 def _recorder(what: Recorder, cell: Cell) -> Recorder:
     """A recording function that knows its places on the cell."""
     resolve = getattr(what, "resolve", None)
-    return what if resolve is None else resolve(cell)
+    if resolve is not None:
+        return resolve(cell)
+    return same(what) if isinstance(what, FunctionType) else what
 
 
 def _sites(place: Any, cell: Cell) -> Array:

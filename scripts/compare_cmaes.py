@@ -23,6 +23,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from jaxdend.plotting import COLORS, context, savefig
+from jaxdend.runs import Run
 from jaxdend.tasks import AbstractTask, evaluate, make_task, screen, train
 
 SIGMA = 2.0  # of CMA-ES at first; the range of a parameter is about 8 wide
@@ -33,7 +34,7 @@ def by_gradient(task: AbstractTask, seed: int, budget: int) -> dict[str, Any]:
     """What `jaxdend.tasks.train` needs."""
     steps = budget // (CONFIGS * len(task.labels))
     plain = replace(task.training, configs=CONFIGS, starts=CONFIGS, steps=steps, noise=0.0)
-    result = train(task, seed=seed, training=plain, progress=False)
+    result = train(task, seed=seed, training=plain, run=Run(progress=False))
     gradients = result.fit.losses.size * len(task.labels)
     return {
         "solved": result.solved,

@@ -35,6 +35,7 @@ from jaxdend.channels import CHANNELS, CalciumShell, Leak
 from jaxdend.models.hay import CALCIUM, CM, apical_distance
 from jaxdend.morphology import PyramidalShape
 from jaxdend.plotting import COLORS, context, savefig
+from jaxdend.runs import is_saved
 
 SMALL = PyramidalShape(
     stems=4, basal=(60.0, 120.0), obliques=4, oblique=(120.0,), tuft=(200.0, 250.0), axon=60.0
@@ -171,7 +172,7 @@ class Problem:
         stages = fitting.nudging(
             self.objective(adjoint=diffrax.ForwardMode()), SPACE, resistances=(RESISTANCE,) * 2,
             steps=STEPS, starts=STARTS, keep=0.3, key=seed,
-            save_to=out / f"derivatives_{seed}", resume=True,
+            run=jd.Run(out / f"derivatives_{seed}", resume=True),
         )  # fmt: skip
         for stage in stages:
             print(f"tied to the recording: {np.sort(stage.best_losses)}", flush=True)
@@ -212,11 +213,11 @@ class Problem:
             return self.fits(SPACE.to_dict(vectors[np.nanargmin(losses)]))
 
         folder = out / f"{method}_{seed}"
-        result = fitting.FitResult.load(folder) if fitting.is_saved(folder) else None
+        result = fitting.FitResult.load(folder) if is_saved(folder) else None
         if result is None or not self.fits(result.params):
             result = fitting.search(
                 loss, SPACE, method=method, population=16, evaluations=int(budget / len(TRAINED)),
-                starts=starts, key=seed, callback=solved, save_to=folder, resume=True,
+                starts=starts, key=seed, callback=solved, run=jd.Run(folder, resume=True),
             )  # fmt: skip
         return self.judge(result, time.perf_counter() - clock, *self.costs([result], 1))
 

@@ -13,6 +13,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from jaxdend import SavedFileError
 from jaxdend.checkpoints import Checkpoints
 
 HEADER = {"what": "a test", "size": [2, 3]}
@@ -232,3 +233,48 @@ def test_kill_9_at_any_moment_loses_nothing(tmp_path):
         assert step >= reached
         assert tree["step"] == step
         assert (tree["x"] == step).all()
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_second_writer_is_refused_and_harms_nothing(tmp_path, begun):
+    """Whoever saves first goes on; the other learns it when it wants to save."""
+    out = tmp_path / "out"
+    if begun:
+        Checkpoints(out, header={}).save(1, {"x": np.zeros(3)})
+    first, second = Checkpoints(out, header={}), Checkpoints(out, header={})
+    if begun:
+        assert first.load()[0] == second.load()[0] == 1
+    first.save(2, {"x": np.ones(3)})
+    with pytest.raises(BlockingIOError, match=r"another run saves to .*out: it holds the steps"):
+        second.save(3, {"x": np.full(3, 7.0)})
+    first.save(4, {"x": np.full(3, 2.0)})
+    step, tree = Checkpoints(out).load()
+    assert step == 4
+    np.testing.assert_array_equal(tree["x"], [2, 2, 2])
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_reading_does_not_disturb_the_writer(tmp_path):
+    writer = Checkpoints(tmp_path / "out", header={})
+    for step in (1, 2, 3):
+        writer.save(step, {"x": np.full(2, step)})
+        assert Checkpoints(tmp_path / "out").load()[0] == step
+
+
+def test_a_damaged_header_is_noticed(tmp_path):
+    Checkpoints(tmp_path / "out", header={"low": 0.125, "name": "g"})
+    file = tmp_path / "out" / "header.json"
+    whole = file.read_bytes()
+    for place in range(0, len(whole), 3):
+        turned = bytearray(whole)
+        turned[place] ^= 2
+        file.write_bytes(turned)
+        try:
+            found = Checkpoints(tmp_path / "out").header
+        except ValueError as error:
+            assert str(tmp_path / "out") in str(error)  # noqa: PT017
+        else:
+            assert found == {"low": 0.125, "name": "g"}
+    file.write_bytes(whole.replace(b"0.125", b"0.625"))
+    with pytest.raises(SavedFileError, match="header.json is not as it was written"):
+        Checkpoints(tmp_path / "out")

@@ -1,7 +1,10 @@
 """The command line: what it writes, and how it fails."""
 
+import dataclasses
 import json
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,9 +15,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from jaxdend import demo
+from jaxdend import config, demo
 from jaxdend.cli import app
 from jaxdend.config import FitFile
+from jaxdend.files import locked
+from jaxdend.fitting import FitResult
 from jaxdend.tasks import TaskResult
 
 MODEL = """
@@ -340,3 +345,175 @@ def test_float32_if_the_file_says_so(run, model, tmp_path):
     assert run("simulate", model, "--out", tmp_path / "out").exit_code == 0
     with np.load(tmp_path / "out" / "traces.npz") as data:
         assert data["v"].dtype == np.float32
+
+
+def everything(folder) -> dict:
+    """The files in a folder, with their contents."""
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("simulate", "model.toml"),
+        ("fit", "fit.toml"),
+        ("fit", "fit.toml", "--resume"),
+        ("demo", "--embedded"),
+        ("task", "run", "and"),
+        ("task", "run", "and", "--resume"),
+        ("emulate", "data"),
+        ("emulate", "train"),
+        ("emulate", "evaluate"),
+        ("emulate", "report"),
+    ],
+    ids=" ".join,
+)
+def test_a_folder_that_is_in_use_is_left_alone(run, model, tmp_path, command, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "fit.toml").write_text('model = "model.toml"\n' + FIT, encoding="utf-8")
+    out = tmp_path / "out"
+    (out / "checkpoints" / "stage_1").mkdir(parents=True)
+    (out / "resolved.toml").write_text("theirs", encoding="utf-8")
+    before = everything(out)
+    with locked(out):
+        refused(run(*command, "--out", out), f"another run is writing to {out}", str(os.getpid()))
+    assert everything(out) == before
+
+
+@pytest.mark.slow
+def test_two_fits_in_one_folder(run, model, tmp_path):
+    """The second ends at once and names the first, which goes on unharmed."""
+    text = FIT.replace("steps = 3", "steps = 100000")
+    (tmp_path / "fit.toml").write_text('model = "model.toml"\n' + text, encoding="utf-8")
+    out, command = tmp_path / "out", ("fit", "fit.toml", "--out", "out")
+    with begin(*command, cwd=tmp_path) as first:
+        while not list(out.glob("checkpoints/stage_1/[0-9]*")):
+            assert first.poll() is None
+            time.sleep(0.01)
+        for more in ((), ("--resume",)):
+            second = script(*command, *more, cwd=tmp_path)
+            assert second.returncode == 2
+            assert f"process {first.pid}" in second.stderr
+        first.send_signal(signal.SIGINT)
+        shown, error = first.communicate()
+        assert first.returncode == 0, error
+    assert "stopped in stage 1 of 2 after" in shown
+    steps = FitResult.load(out / "checkpoints" / "stage_1").steps
+    assert f"after {steps} of 100000 steps" in shown
+    assert len(losses(out)) == steps
+
+
+def test_a_fit_is_not_begun_where_there_is_one(run, model, tmp_path):
+    file, out = tmp_path / "fit.toml", tmp_path / "out"
+    file.write_text('model = "model.toml"\n' + FIT, encoding="utf-8")
+    assert run("fit", file, "--out", out).exit_code == 0
+    before = everything(out)
+    refused(run("fit", file, "--out", out), "out holds a fit already", "--resume")
+    shutil.rmtree(out / "checkpoints")
+    refused(run("fit", file, "--out", out), "out holds a fit already")
+    assert everything(out) == {k: x for k, x in before.items() if k.parts[0] != "checkpoints"}
+
+
+ODD = ["o[b]", "o[", "o]", "[red]", ":heart:", "a b", "a'b", "p$_{$", "$x$", "µ", "-[x]", "%s{0}"]
+
+
+@pytest.mark.parametrize("name", ["o[/b]", *ODD])
+def test_any_name_of_a_folder(run, model, tmp_path, name):
+    """Nothing in a name is markup, an emoji, a formula or an option."""
+    out = tmp_path / name
+    result = run("simulate", model, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert f"written to {out} (see traces.png, neuron.png)" in result.stdout
+    assert (out / "traces.png").stat().st_size > 1000
+    refused(
+        run("simulate", tmp_path / name / "absent[/b].toml"), f"{name}/absent[/b].toml: no such"
+    )
+
+
+@pytest.mark.parametrize("name", ["p$_{$", "x[/b]", "[b]", "$g$ :heart:", "a\\b"])
+def test_any_name_of_a_parameter(run, model, tmp_path, name):
+    file, out = tmp_path / "fit.toml", tmp_path / "out"
+    text = FIT.replace("bounds", f"name = {json.dumps(name)}\nbounds", 1)
+    file.write_text('model = "model.toml"\n' + text, encoding="utf-8")
+    result = run("fit", file, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert name in result.stdout
+    assert (out / "fit.png").stat().st_size > 1000
+    assert name in json.loads((out / "result.json").read_text(encoding="utf-8"))["fitted"]
+
+
+def test_how_to_go_on_is_a_command_for_the_shell(run, model, tmp_path, monkeypatch):
+    """What is said after an interrupt can be pasted, whatever the path."""
+    file, out = tmp_path / "my fit[/b].toml", tmp_path / "o $x[/b]"
+    file.parent.mkdir()
+    file.write_text(f'model = "{model}"\n' + FIT, encoding="utf-8")
+
+    def interrupted(self, callback, **options):
+        results = real(self, callback, **options)
+        return [dataclasses.replace(results[0], interrupted=True)]
+
+    real = config.fit.Problem.run
+    monkeypatch.setattr(config.fit.Problem, "run", interrupted)
+    result = run("fit", file, "--out", out)
+    assert result.exit_code == 0, result.output
+    line = next(x for x in result.stdout.splitlines() if "jaxdend fit" in x)
+    assert shlex.split(line) == ["jaxdend", "fit", str(file), "--out", str(out), "--resume"]
+
+
+def test_wrong_options_with_markup(run):
+    refused(run("demo", "--starts", "[/b]"), "--starts")
+    refused(run("[/b]"), "No such command '[/b]'")
+
+
+NOISE = """[[stimulus]]
+kind = "Noise"
+at = {region = "soma"}
+mean = 0.1
+std = 0.1
+tau = 1.0
+duration = 1e12
+"""
+DIGITS = "9" * 400
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "part"),
+    [
+        ("g = 1e-4", f"g = {DIGITS}", "[[insert]] 1: g: expected a number"),
+        ("g = 1e-4", "g = " + "9" * 5000, "not valid TOML"),
+        ("g = 1e-4", "g = " + "[" * 20000 + "]" * 20000, "brackets are nested too deeply"),
+        ("t1 = 8.0", "t1 = 1e12", "[simulate]: t1: 1e+13 steps of dt = 0.1 ms"),
+        ("t1 = 8.0", f"t1 = 8.0\nsave_every = {DIGITS}", "save_every: expected a whole"),
+        ("t1 = 8.0", f"t1 = 8.0\nrecord = [{{site = {DIGITS}}}]", "[simulate]: record: site has"),
+        ("[simulate]", NOISE + "[simulate]", "[[stimulus]] 2: duration: 1e+12 ms are more"),
+        ('procedural = "ball_and_stick"', r'file = "a\u0000.swc"', "[morphology]: file: expected"),
+        ('procedural = "ball_and_stick"', f'file = "{"a" * 300}.swc"', "[morphology]: "),
+        ("max_length = 100.0", "max_length = 1e-9", "[cell]: it takes more memory"),
+    ],
+    ids=range(10),
+)  # fmt: skip
+def test_absurd_numbers_and_names_are_errors_of_a_place(run, model, tmp_path, old, new, part):
+    assert old in MODEL
+    model.write_text(MODEL.replace(old, new, 1), encoding="utf-8")
+    refused(run("simulate", model, "--out", tmp_path / "out"), "model.toml: ", part)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "part"),
+    [
+        ("starts = 2", f"starts = {10**12}", "[fit]: starts: expected a whole number <= 1000000"),
+        ("starts = 2", f"seed = {DIGITS}", "[fit]: seed: expected a whole number <="),
+        ("steps = 3", f"steps = {DIGITS}", "[[stage]] 1: steps: expected a whole number <="),
+        ("true = 0.12", f"true = {DIGITS}", "[[parameter]] 1: true: expected a number"),
+        ("[fit]", '[target]\nfile = "a\\u0000"\n[fit]', "[target]: file: expected a text"),
+        ("[[parameter]]", 'x = "\\u0000"\n[[parameter]]', "unknown table"),
+    ],
+    ids=range(6),
+)  # fmt: skip
+def test_absurd_numbers_of_a_fit(run, model, tmp_path, old, new, part):
+    assert old in FIT
+    file = tmp_path / "fit.toml"
+    file.write_text('model = "model.toml"\n' + FIT.replace(old, new, 1), encoding="utf-8")
+    refused(run("fit", file, "--out", tmp_path / "out"), "fit.toml: ", part)
+    file.write_text('model = "mo\\u0000del.toml"\n' + FIT, encoding="utf-8")
+    refused(run("fit", file, "--out", tmp_path / "out"), "fit.toml: model: expected a text without")

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from jaxdend.cli import app
+from jaxdend.files import locked
 from jaxdend.sweep import open_sweep
 from small_sweep import files
 from test_cli import MODEL, refused
@@ -241,3 +243,77 @@ def test_morphologies_are_groups(many):
     assert data["stimulus.1.amplitude"].attrs == {
         "units": "nA", "long_name": "stimulus.1.amplitude",
     }  # fmt: skip
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    return shutil.copytree(finished[0], tmp_path / "copy.zarr")
+
+
+def test_status_of_a_store_with_lost_stray_and_damaged_files(copy, run):
+    whole = run("sweep-status", copy)
+    (copy / "status" / "c" / "99").write_bytes(b"stray")
+    stray = run("sweep-status", copy)
+    assert stray.exit_code == 0, stray.output
+    assert stray.stdout.split("last written")[0] == whole.stdout.split("last written")[0]
+    (copy / "peak" / "c" / "0").unlink()
+    lost = run("sweep-status", copy)
+    assert lost.exit_code == 0, lost.output
+    assert "not done 2 33.3%" in " ".join(lost.stdout.replace("│", " ").split())
+    assert "lost files of 2 points" in lost.stderr
+    assert "--resume" in lost.stderr
+    file = copy / "status" / "c" / "1"
+    file.write_bytes(file.read_bytes()[:-1])
+    refused(run("sweep-status", copy), "status/c/1 is damaged", "--resume --verify")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "part"),
+    [
+        ("points = 2", f"points = {10**12}", "[[axis]] 2: points: expected a whole number <= "),
+        ("points = 2", "points = " + "9" * 400, "[[axis]] 2: points: expected a whole number <= "),
+        ("1e7", "9" * 400, "[[axis]] 1: values of stimulus.1.amplitude: expected a number"),
+        ("chunk = 2", f"chunk = {10**13}", "[run]: chunk: expected a whole number <="),
+        ("chunk = 2", 'memory = "1e400GB"', "[run]: memory: expected bytes"),
+        ("stored.zarr", "st\\u0000ored", "[run]: store: expected a text without NUL"),
+        ('"peak"', f'"spike_times"\nmost = {10**13}', "[[output]] 1: most: expected a whole"),
+        ("[run]", '[design]\nkind = "table"\nfile = "bad.npz"\n[run]', "bad.npz is not a complete"),
+        ('kind = "peak"', 'kind = "peak"\nname = "a/b"', "[[output]] 1: the name 'a/b'"),
+        ("points = 2", 'points = 2\nname = "x[/b]"', "[[axis]] 2: the name 'x[/b]'"),
+    ],
+    ids=range(10),
+)  # fmt: skip
+def test_absurd_numbers_and_names_are_errors_of_a_place(finished, run, tmp_path, old, new, part):
+    assert old in SWEEP
+    (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04 cut short")
+    (tmp_path / "model.toml").write_text(MODEL, encoding="utf-8")
+    file = tmp_path / "wrong.toml"
+    file.write_text(SWEEP.replace(old, new, 1), encoding="utf-8")
+    refused(run("sweep", file, "--out", tmp_path / "out"), "wrong.toml: ", part)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["p$_{$", "x[b]", "[red] :heart:", "$a$ b"])
+def test_any_other_name_of_an_axis_and_an_output(run, tmp_path, name):
+    """Letter by letter on the screen, in the store and in the figure, failed points included."""
+    (tmp_path / "model.toml").write_text(MODEL, encoding="utf-8")
+    text = SWEEP.replace("points = 2", f'points = 2\nname = "{name}"')
+    text = text.replace('kind = "peak"', f'kind = "peak"\nname = "out {name}"')
+    (tmp_path / "sweep.toml").write_text(text, encoding="utf-8")
+    out = tmp_path / f"o{name}"
+    result = run("sweep", tmp_path / "sweep.toml", "--out", out)
+    assert result.exit_code == 0, result.output
+    assert f"6 points over stimulus.1.amplitude, {name}" in result.stdout
+    assert f"written to {out} (see " in result.stdout
+    assert out.with_suffix(".png").stat().st_size > 1000
+    status = run("sweep-status", out)
+    assert status.exit_code == 0, status.output
+    assert f"{name} 0.1" in status.stdout
+    assert set(open_sweep(out).coords) >= {name, "stimulus.1.amplitude"}
+
+
+def test_a_store_that_another_run_writes(finished, run):
+    out, _ = finished
+    with locked(out):
+        again = run("sweep", out.parent / "sweep.toml", "--out", out, "--resume")
+    refused(again, f"another run is writing to {out}: process {os.getpid()}")

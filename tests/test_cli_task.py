@@ -233,3 +233,16 @@ def test_replay_of_another_version(run, finished, monkeypatch):
     refused(run("replay", finished[0]), "another version of task 'toy'")
     monkeypatch.delitem(TASKS, "toy")
     refused(run("replay", finished[0]), "unknown task 'toy'")
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        (b"\xff\xfe", "not a text file in UTF-8"),
+        (b'task = "toy"\nseed = "x"\nsteps = 1\nconfigs = 2\n', "seed: expected a whole number"),
+        (b"task = 1\nseed = 1\nsteps = 1\nconfigs = 2\n", "task: expected a text"),
+    ],
+)
+def test_a_damaged_record_of_a_run(run, tmp_path, text, part):
+    (tmp_path / "resolved.toml").write_bytes(text)
+    refused(run("run", "toy", "--resume", "--out", tmp_path), "resolved.toml: ", part)

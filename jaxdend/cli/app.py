@@ -7,14 +7,15 @@ from typing import Annotated
 import typer
 
 from jaxdend import demo as demonstration
-from jaxdend.cli.console import OUT, explain
+from jaxdend.cli.console import OUT, explain, say_command
 from jaxdend.cli.emulate import app as emulate_app
 from jaxdend.cli.report import prepare, report_fit, report_simulation
-from jaxdend.cli.runs import run_fit, run_simulation
+from jaxdend.cli.runs import refuse_used, run_fit, run_simulation
 from jaxdend.cli.sweep import sweep, sweep_status
 from jaxdend.cli.task import app as task_app
 from jaxdend.cli.task_report import report_against
 from jaxdend.config import FitFile, ModelFile, precision
+from jaxdend.files import locked
 
 app = typer.Typer(
     name="jaxdend",
@@ -58,7 +59,7 @@ def simulate(
     out: Out = Path("simulate_out"),
 ) -> None:
     """Run the simulation that MODEL describes."""
-    with explain():
+    with explain(), locked(out):
         checked = ModelFile.read(model)
         prepare(out, checked.resolved)
         with precision(checked.precision):
@@ -77,11 +78,13 @@ def fit(
 ) -> None:
     """Find the parameters that FIT names, by gradient descent from several starts.
 
-    Ctrl-C reports what was reached, and --resume goes on.
+    Ctrl-C reports what was reached, and --resume goes on. Without it, a folder that holds a fit
+    is left alone.
     """
-    with explain():
+    with explain(), locked(out):
         checked = FitFile.read(problem)
         if not resume:
+            refuse_used(out)
             prepare(out, checked.resolved)
         with precision(checked.model.precision):
             run = run_fit(checked, out, resume=resume)
@@ -89,8 +92,7 @@ def fit(
             report_fit(run, out)
         if run.left:
             OUT.print(f"{run.left}; go on with:")
-            again = f"  jaxdend fit {problem} --out {out} --resume"
-            OUT.print(again, highlight=False, soft_wrap=True)
+            say_command(OUT, "  ", "jaxdend", "fit", problem, "--out", out, "--resume")
 
 
 @app.command()
@@ -106,7 +108,7 @@ def demo(
     ] = None,
 ) -> None:
     """Recover hidden conductances of a reconstructed neuron, then teach a dendrite XOR."""
-    with explain():
+    with explain(), locked(out):
         checked = demonstration.demo_file(embedded=embedded, seed=seed, starts=starts, steps=steps)
         prepare(out, checked.resolved)
         OUT.print(demonstration.STORY, highlight=False)

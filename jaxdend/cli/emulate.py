@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table as Grid
 
-from jaxdend.cli.console import ERR, INTERRUPTED, OUT, explain
+from jaxdend.cli.console import ERR, INTERRUPTED, OUT, explain, say_command
 from jaxdend.cli.emulate_report import report_experiment, show_results
 from jaxdend.config import precision
 from jaxdend.emulator.data import open_data
@@ -20,6 +20,7 @@ from jaxdend.emulator.experiments import (
     experiment,
     recorded_budget,
 )
+from jaxdend.files import locked
 
 PRECISION = "float32"  # rounding is far below what a network errs by
 
@@ -66,7 +67,7 @@ def list_experiments() -> None:
 @app.command()
 def data(out: Out = FOLDER, name: Name = None, budget: Budget = None) -> None:
     """Simulate the neuron under random input. Ctrl-C loses nothing: the same command goes on."""
-    with explain(), precision(PRECISION):
+    with explain(), precision(PRECISION), locked(out):
         run = chosen(out, name, budget)
         OUT.print(f"{ABOUT[run.name]} ({run.budget}).", highlight=False)
         _going_on(run, out, "data", lambda: run.data(out, say=_say))
@@ -83,7 +84,7 @@ def data(out: Out = FOLDER, name: Name = None, budget: Budget = None) -> None:
 @app.command()
 def train(out: Out = FOLDER, name: Name = None, budget: Budget = None) -> None:
     """Train the networks that are not yet. Ctrl-C loses nothing: the same command goes on."""
-    with explain(), precision(PRECISION):
+    with explain(), precision(PRECISION), locked(out):
         run = chosen(out, name, budget)
         _going_on(run, out, "train", lambda: run.train(out, say=_say))
         OUT.print(
@@ -96,7 +97,7 @@ def train(out: Out = FOLDER, name: Name = None, budget: Budget = None) -> None:
 @app.command()
 def evaluate(out: Out = FOLDER, name: Name = None, budget: Budget = None) -> None:
     """Test the trained networks on input as in training and unlike it; write metrics.json."""
-    with explain(), precision(PRECISION):
+    with explain(), precision(PRECISION), locked(out):
         run = chosen(out, name, budget)
         complete = run.evaluate(out, say=_say)
         rows = run.rows(out)
@@ -110,7 +111,7 @@ def evaluate(out: Out = FOLDER, name: Name = None, budget: Budget = None) -> Non
 @app.command()
 def report(out: Out = FOLDER, name: Name = None, budget: Budget = None) -> None:
     """Draw the figures, and write report.md and report.html."""
-    with explain(), precision(PRECISION):
+    with explain(), precision(PRECISION), locked(out):
         report_experiment(chosen(out, name, budget), out)
 
 
@@ -135,16 +136,17 @@ def _going_on(run: Experiment, out: Path, what: str, act: Callable[[], bool]) ->
         done = False
     if not done:
         ERR.print("stopped, nothing is lost; go on with:", highlight=False)
-        ERR.print(f"  {_command(run, out, what)}", highlight=False, soft_wrap=True)
+        say_command(ERR, "  ", *_command(run, out, what))
         raise typer.Exit(INTERRUPTED)
 
 
 def _next(run: Experiment, out: Path, what: str) -> None:
-    OUT.print(f"next: {_command(run, out, what)}", highlight=False, soft_wrap=True)
+    say_command(OUT, "next: ", *_command(run, out, what))
 
 
-def _command(run: Experiment, out: Path, what: str) -> str:
-    return f"jaxdend emulate {what} --experiment {run.name} --budget {run.budget} --out {out}"
+def _command(run: Experiment, out: Path, what: str) -> list[object]:
+    asked = ["--experiment", run.name, "--budget", run.budget, "--out", out]
+    return ["jaxdend", "emulate", what, *asked]
 
 
 def _say(text: str) -> None:

@@ -16,10 +16,11 @@ from jaxdend.cli.emulate_branch import (
     measure_order,
     shown,
 )
-from jaxdend.cli.report import closing, load_plotting
+from jaxdend.cli.report import closing, load_plotting, write_figure
 from jaxdend.emulator import Emulator
 from jaxdend.emulator.experiments import ABOUT, Experiment, Plan
 from jaxdend.emulator.interpretation import templates
+from jaxdend.files import write_whole
 
 Rows = list[dict[str, Any]]
 Table = tuple[list[str], list[list[str]]]
@@ -83,8 +84,8 @@ def report_experiment(run: Experiment, out: Path) -> None:
         ("table", _data_table(run, out)),
         ("text", f"Made by: {run.command('report')}"),
     ]
-    (folder / "report.md").write_text(_markdown(blocks), encoding="utf-8")
-    (folder / "report.html").write_text(_html(blocks), encoding="utf-8")
+    write_whole(folder / "report.md", _markdown(blocks))
+    write_whole(folder / "report.html", _html(blocks))
     files = ["report.md", "report.html", *(name for name, _ in figures)]
     closing(f"{len(rows)} of {len(run.plans)} networks", folder, files)
 
@@ -229,7 +230,7 @@ def _figures(run: Experiment, rows: Rows, out: Path, order: Order | None) -> lis
             plan = shown(run, some) if order else _plan(run, best)
             drawn += _of_network(plotting, run, plan, out)
     for name, figure, _ in drawn:
-        plotting.savefig(figure, run.folder(out) / f"{name}.png", close=True)
+        write_figure(plotting, figure, run.folder(out) / f"{name}.png")
     return [(f"{name}.png", caption) for name, _, caption in drawn]
 
 

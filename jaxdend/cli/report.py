@@ -1,5 +1,6 @@
 """Tables on the screen; figures, numbers and settings in the output folder."""
 
+import io
 import json
 import math
 from pathlib import Path
@@ -14,6 +15,7 @@ from jaxdend.cli.console import ERR, OUT
 from jaxdend.cli.runs import FitRun, SimulationRun
 from jaxdend.config import Experiment
 from jaxdend.config.schema import Table
+from jaxdend.files import write_arrays, write_whole
 from jaxdend.traces import spike_times
 
 TOLERANCE = 0.05  # relative error up to which a parameter counts as recovered
@@ -25,8 +27,7 @@ def prepare(out: Path, resolved: Table) -> None:
 
     **Raises:** `OSError` if the folder cannot be written.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "resolved.toml").write_text(tomli_w.dumps(resolved), encoding="utf-8")
+    write_whole(out / "resolved.toml", tomli_w.dumps(resolved))
 
 
 def report_simulation(run: SimulationRun, out: Path) -> None:
@@ -49,9 +50,8 @@ def report_simulation(run: SimulationRun, out: Path) -> None:
         )
     result = {"compartments": cell.n, "samples": len(ts), "seconds": run.seconds, "sites": sites}
     _write_json(out / "result.json", result)
-    np.savez_compressed(
-        out / "traces.npz", t=ts, v=v, sites=experiment.sites, labels=experiment.labels
-    )
+    arrays = {"t": ts, "v": v, "sites": experiment.sites, "labels": experiment.labels}
+    write_arrays(out / "traces.npz", arrays)
     grid = Grid("site", "compartment", "µm", "first mV", "peak mV", "last mV", "spikes")
     for row in sites:
         grid.add_row(
@@ -94,14 +94,8 @@ def report_fit(run: FitRun, out: Path) -> None:
     for i, stage in enumerate(run.stages):
         stage.save(out / f"stage_{i + 1}.npz")
     _write_losses(run, out / "losses.csv")
-    np.savez_compressed(
-        out / "traces.npz",
-        t=problem.ts,
-        target=problem.target,
-        before=run.before,
-        after=run.after,
-        labels=problem.experiment.labels,
-    )
+    arrays = {"t": problem.ts, "target": problem.target, "before": run.before, "after": run.after}
+    write_arrays(out / "traces.npz", arrays | {"labels": problem.experiment.labels})
     OUT.print(_fit_table(rows, len(last.best_losses), known=true is not None))
     text = f"best loss {last.loss:.3g} after {run.seconds:.0f} s"
     if true is not None:
@@ -135,7 +129,9 @@ def _write_losses(run: FitRun, path: Path) -> None:
     ]
     starts = [f"start_{i + 1}" for i in range(run.stages[0].losses.shape[1])]
     header = ",".join(["stage", "step", *starts])
-    np.savetxt(path, np.concatenate(blocks), delimiter=",", header=header, comments="", fmt="%.9g")
+    text = io.StringIO()
+    np.savetxt(text, np.concatenate(blocks), delimiter=",", header=header, comments="", fmt="%.9g")
+    write_whole(path, text.getvalue())
 
 
 def _simulation_figures(run: SimulationRun, out: Path) -> list[str]:
@@ -143,8 +139,8 @@ def _simulation_figures(run: SimulationRun, out: Path) -> list[str]:
     if plotting is None:
         return []
     experiment = run.experiment
-    axes = plotting.plot_traces(run.traces, labels=experiment.labels)
-    plotting.savefig(axes, out / "traces.png", close=True)
+    labels = [plotting.literal(label) for label in experiment.labels]
+    write_figure(plotting, plotting.plot_traces(run.traces, labels=labels), out / "traces.png")
     return ["traces.png", _draw_neuron(plotting, experiment, out)]
 
 
@@ -165,17 +161,19 @@ def _fit_figures(run: FitRun, true: dict[str, float] | None, out: Path) -> list[
         target=problem.target,
         before=run.before[last.best_start],
         after=run.after[last.best_start],
-        labels=problem.experiment.labels,
+        labels=[plotting.literal(label) for label in problem.experiment.labels],
     )
-    plotting.savefig(figure, out / "fit.png", close=True)
+    write_figure(plotting, figure, out / "fit.png")
     return ["fit.png", _draw_neuron(plotting, problem.experiment, out)]
 
 
 def _draw_neuron(plotting: Any, experiment: Experiment, out: Path) -> str:
     """The cell by region, with the recorded sites."""
-    sites = dict(zip(experiment.labels, experiment.sites, strict=True))
-    axes = plotting.plot_neuron(experiment.base, sites=sites)
-    plotting.savefig(axes, out / "neuron.png", close=True)
+    labels = [plotting.literal(label) for label in experiment.labels]
+    axes = plotting.plot_neuron(
+        experiment.base, sites=dict(zip(labels, experiment.sites, strict=True))
+    )
+    write_figure(plotting, axes, out / "neuron.png")
     return "neuron.png"
 
 
@@ -189,6 +187,13 @@ def load_plotting() -> Any:
     return plotting
 
 
+def write_figure(plotting: Any, drawn: Any, path: Path) -> None:
+    """Write a figure whole or not at all, and close it."""
+    part = path.with_name(f".part-{path.name}")
+    plotting.savefig(drawn, part, close=True)
+    part.replace(path)
+
+
 def closing(text: str, out: Path, figures: list[str]) -> None:
     """The last lines: `text`, and where the files are."""
     OUT.print(text, highlight=False)
@@ -197,7 +202,7 @@ def closing(text: str, out: Path, figures: list[str]) -> None:
 
 
 def _write_json(path: Path, result: dict[str, Any]) -> None:
-    path.write_text(json.dumps(_finite(result), indent=2) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(_finite(result), indent=2) + "\n")
 
 
 def _finite(value: Any) -> Any:

@@ -19,7 +19,10 @@ from rich.progress import (
 from jaxdend.cli.console import ERR
 from jaxdend.config import Experiment, FitFile, ModelFile, Problem
 from jaxdend.fitting import FitResult
+from jaxdend.runs import Run
 from jaxdend.traces import Traces
+
+_CHECKPOINTS = "checkpoints"  # in the folder of a fit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +55,19 @@ class FitRun:
         return f"stopped in stage {number} of {len(plan)} after {last.steps} of {steps} steps"
 
 
+def refuse_used(out: Path) -> None:
+    """Refuse to begin a fit in a folder that holds one.
+
+    **Raises:** `ValueError` saying how to go on.
+    """
+    checkpoints = (out / _CHECKPOINTS).glob("*/[0-9]*")
+    if any(checkpoints) or any(out.glob("stage_*.npz")):
+        raise ValueError(
+            f"{out} holds a fit already: go on with it by --resume, give another --out, or delete "
+            "that folder"
+        )
+
+
 def run_simulation(model: ModelFile) -> SimulationRun:
     """Build and simulate a model file."""
     clock = time.perf_counter()
@@ -66,7 +82,7 @@ def run_fit(file: FitFile, out: Path, *, resume: bool = False) -> FitRun:
 
     **Arguments:** `resume`, go on from those; otherwise what is there of an earlier run is removed.
     """
-    folder = out / "checkpoints"
+    folder = out / _CHECKPOINTS
     if not resume:
         shutil.rmtree(folder, ignore_errors=True)
     clock = time.perf_counter()
@@ -87,7 +103,7 @@ def run_fit(file: FitFile, out: Path, *, resume: bool = False) -> FitRun:
             best = f"{finite.min():.3g}" if finite.size else "not finite"
             progress.update(tasks[stage], completed=step, loss=best)
 
-        stages = problem.run(show, save_to=folder, resume=resume)
+        stages = problem.run(show, run=Run(folder, resume=resume, progress=False))
     voltage = jax.jit(jax.vmap(problem.voltage))
     before = np.asarray(voltage(stages[0].start_params))
     after = np.asarray(voltage(stages[-1].all_params))

@@ -7,8 +7,8 @@ find one another; elsewhere each is told of the others by `--coordinator`, `--pr
 
 import json
 import math
-import shlex
 import time
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,8 +17,8 @@ import numpy as np
 import typer
 from rich.table import Table as Grid
 
-from jaxdend.cli.console import ERR, INTERRUPTED, OUT, explain
-from jaxdend.cli.report import load_plotting
+from jaxdend.cli.console import ERR, INTERRUPTED, OUT, explain, say_command
+from jaxdend.cli.report import load_plotting, write_figure
 from jaxdend.config import SweepFile, precision
 from jaxdend.sweep import (
     STATUS,
@@ -27,6 +27,7 @@ from jaxdend.sweep import (
     failed_points,
     open_sweep,
     run_sweep,
+    said_of_lost,
     start_processes,
 )
 
@@ -86,8 +87,8 @@ def sweep(
         if jax.process_index() == 0:
             report_sweep(checked, summary)
         if summary.interrupted:
-            again = _again(file, out, coordinator, processes, process_id)
-            ERR.print(f"stopped, nothing is lost; go on with:\n  {again}", highlight=False)
+            ERR.print("stopped, nothing is lost; go on with:", highlight=False)
+            say_command(ERR, "  ", *_again(file, out, coordinator, processes, process_id))
             raise typer.Exit(INTERRUPTED)
 
 
@@ -100,10 +101,14 @@ def sweep_status(
     with explain():
         store = Store.open(out)
         OUT.print(_counts({STATUS[code]: n for code, n in store.counts().items()}, store.n))
+        if lost := store.lost():
+            ERR.print(said_of_lost(store, lost), highlight=False, soft_wrap=True)
         rate = _rate(store)
         if rate is not None:
             OUT.print(rate, highlight=False)
-        _show_failed(out)
+        with warnings.catch_warnings():  # which is said already
+            warnings.simplefilter("ignore")
+            _show_failed(out)
 
 
 def _run(checked: SweepFile, out: Path, resume: bool, verify: bool) -> Summary:
@@ -189,8 +194,7 @@ def _counts(counts: dict[str, int], total: int) -> Grid:
 
 def _rate(store: Store) -> str | None:
     """Points a second, by when the units of the store were written."""
-    folder = store.path / "status" / "c"
-    written = sorted(x.stat().st_mtime for x in folder.iterdir()) if folder.is_dir() else []
+    written = store.times()
     left = store.units - len(written)
     if not written:
         return None
@@ -237,13 +241,13 @@ def _figure(checked: SweepFile, out: Path) -> list[str]:
     axes = plotting.plot_sweep(
         {name: chosen[name].values for name in names},
         chosen[scalars[0]].values,
-        label=_titled(scalars[0], about) + over,
+        label=plotting.literal(_titled(scalars[0], about) + over),
         failed=chosen["status"].values > 1,
         log=[x["name"] for x in checked.resolved["axis"] if x["scale"] == "log"],
-        names={name: _titled(name, about) for name in names},
+        names={name: plotting.literal(_titled(name, about)) for name in names},
     )
     path = out.with_suffix(".png")
-    plotting.savefig(axes, path, close=True)
+    write_figure(plotting, axes, path)
     return [path.name]
 
 
@@ -254,12 +258,12 @@ def _titled(name: str, about: dict[str, dict[str, Any]]) -> str:
 
 def _again(
     file: Path, out: Path, coordinator: str | None, processes: int | None, process_id: int | None
-) -> str:
+) -> list[str]:
     words = ["jaxdend", "sweep", str(file), "--out", str(out), "--resume"]
     given = {"coordinator": coordinator, "processes": processes, "process-id": process_id}
     for name, value in given.items():
         words += [] if value is None else [f"--{name}", str(value)]
-    return shlex.join(words)
+    return words
 
 
 def _use_devices(count: int) -> None:

@@ -3,7 +3,6 @@
 import dataclasses
 import inspect
 import shutil
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,15 +11,25 @@ import numpy as np
 import typer
 from rich.table import Table as Grid
 
-from jaxdend.cli.console import ERR, FAILED, OUT, explain
+from jaxdend.cli.console import ERR, FAILED, OUT, explain, say_command
 from jaxdend.cli.report import prepare
 from jaxdend.cli.task_report import compare, report_task
 from jaxdend.config import precision
+from jaxdend.config.schema import Key, Place, check_table, flag, integer, read_toml, text
+from jaxdend.files import locked
+from jaxdend.runs import Run
 from jaxdend.tasks import TASKS, AbstractTask, TaskResult, evaluate, make_task, train
 
 PRECISION = "float64"
 SAVE_EVERY = 10  # gradient steps
 CHECKPOINTS = "checkpoints"  # in the folder of a run
+_RECORD = {  # what resolved.toml says of a run
+    "task": Key(text()),
+    "seed": Key(integer(least=0)),
+    "steps": Key(integer(least=1)),
+    "configs": Key(integer(least=1)),
+    "embedded": Key(flag()),
+}
 
 app = typer.Typer(
     name="task",
@@ -79,7 +88,7 @@ def run(
     resume: Resume = False,
 ) -> None:
     """Train the neuron of task NAME. Ctrl-C keeps what was reached, and --resume goes on."""
-    with explain(), precision(PRECISION):
+    with explain(), precision(PRECISION), locked(out):
         before = _recorded(out) if resume else {}
         given = {"task": name, "seed": seed, "steps": steps, "configs": configs}
         given = {key: value for key, value in given.items() if value is not None}
@@ -99,17 +108,14 @@ def run(
             task,
             seed=settings["seed"],
             training=training,
-            resume=resume,
-            save_to=out / CHECKPOINTS,
-            save_every=SAVE_EVERY,
+            run=Run(out / CHECKPOINTS, every=SAVE_EVERY, resume=resume),
         )
         result = dataclasses.replace(result, task=name)
         result.save(out, embedded=embedded)
         report_task(result, task, out)
         if result.fit.interrupted and result.fit.steps < training.steps:
             OUT.print(f"stopped after {result.fit.steps} of {training.steps} steps; go on with:")
-            again = f"  jaxdend task run {name} --out {out} --resume"
-            OUT.print(again, highlight=False, soft_wrap=True)
+            say_command(OUT, "  ", "jaxdend", "task", "run", name, "--out", out, "--resume")
 
 
 @app.command()
@@ -141,20 +147,17 @@ def _story(name: str) -> str:
 def _recorded(out: Path) -> dict[str, Any]:
     """What an earlier run in `out` was asked to do."""
     path = out / "resolved.toml"
-    try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         raise ValueError(
             f"{out} holds no run to resume: it has no {path.name}. Leave out --resume to begin one."
-        ) from None
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path} is not valid TOML: {error}") from error
+        )
+    settings = read_toml(path)
     if missing := {"task", "seed", "steps", "configs"} - set(settings):
         raise ValueError(
             f"{path} is not that of a task: it has no {', '.join(sorted(missing))}. "
             "Give the folder of a `jaxdend task run` as --out."
         )
-    return settings
+    return check_table(Place(path), settings, _RECORD)
 
 
 def _check_same(out: Path, before: dict[str, Any], given: dict[str, Any]) -> None:

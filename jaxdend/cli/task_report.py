@@ -6,7 +6,7 @@ import numpy as np
 from rich.table import Table as Grid
 
 from jaxdend.cli.console import OUT
-from jaxdend.cli.report import closing, load_plotting
+from jaxdend.cli.report import closing, load_plotting, write_figure
 from jaxdend.tasks import AbstractTask, Logic, TaskResult
 
 ROWS = 32  # patterns in a table at most
@@ -100,7 +100,7 @@ def _figure(result: TaskResult, task: AbstractTask, out: Path) -> list[str]:
     if plotting is None:
         return []
     figure, _ = plotting.plot_task(result, task)
-    plotting.savefig(figure, out / "task.png", close=True)
+    write_figure(plotting, figure, out / "task.png")
     return ["task.png"]
 
 
@@ -111,6 +111,6 @@ def _figures_against(trained: dict[str, tuple[Logic, TaskResult]], out: Path) ->
         return []
     for name, (task, result) in trained.items():
         figure, _ = plotting.plot_task(result, task)
-        plotting.savefig(figure, out / name / "task.png", close=True)
-    plotting.savefig(plotting.compare_responses(trained), out / "xor.png", close=True)
+        write_figure(plotting, figure, out / name / "task.png")
+    write_figure(plotting, plotting.compare_responses(trained), out / "xor.png")
     return ["xor.png", *(f"{name}/task.png" for name in trained)]

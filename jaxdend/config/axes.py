@@ -30,12 +30,14 @@ from jaxdend.config.schema import (
     places,
     text,
 )
+from jaxdend.sweep import refuse_name
 from jaxdend.synapses import AbstractSynapse
 
 Change = Callable[[Array], dict[str, Any]]  # value of an axis -> paths of a model and their values
 
 STRUCTURE = ("morphology", "cell", "insert", "stimulus", "synapse", "simulate")
 DISTANCES = 0.5  # µm: to what a distance that is drawn from a range is rounded
+_LISTED = 10**7  # points of one axis, which are listed
 _UNITS = {  # of the numbers of inputs
     **dict.fromkeys(["amplitude", "start", "stop", "offset", "mean", "std"], "nA"),
     **dict.fromkeys(["onset", "duration", "period", "width", "pulse"], "ms"),
@@ -59,7 +61,7 @@ _AXIS = {
     "name": Key(text()),
     "values": Key(_values),
     "range": Key(pair()),
-    "points": Key(integer(least=1)),
+    "points": Key(integer(least=1, most=_LISTED)),
     "scale": Key(text(("linear", "log")), default="linear"),
     "relative": Key(flag(), default=False),
     "fixed": Key(flag(), default=False),
@@ -91,6 +93,8 @@ def check_axes(top: Place, value: Any, model: ModelFile) -> list[Table]:
         place = top.within(f"[[axis]] {i + 1}")
         item = check_table(place, table, _AXIS)
         item.setdefault("name", item["path"][0])
+        with located(place):
+            refuse_name(item["name"])
         if any(item["name"] == other["name"] for other in out):
             raise place.error(f"name {item['name']!r} is taken; give each axis its own name")
         taken = {path for other in out for path in other["path"]}

@@ -50,6 +50,7 @@ from jaxdend.config.schema import (
 )
 from jaxdend.fitting import FitResult, Parameter, ParameterSpace, default_optimizer, fit
 from jaxdend.recordings import read_recordings
+from jaxdend.runs import Run
 
 Callback = Callable[[int, int, np.ndarray], None]  # stage, step, losses (s,)
 
@@ -66,7 +67,7 @@ _TARGET = {
     "seed": Key(integer(least=0), default=0),
 }
 _FIT = {
-    "starts": Key(integer(least=1), default=10),
+    "starts": Key(integer(least=1, most=10**6), default=10),
     "seed": Key(integer(least=0), default=0),
     "clip": Key(number(above=0.0), default=1.0),
     "chunk": Key(integer(least=1), default=1),
@@ -180,18 +181,17 @@ class Problem:
         self,
         callback: Callback | None = None,
         *,
-        save_to: Path | None = None,
-        resume: bool = False,
-        save_every: int = 10,
+        run: Run | None = None,
     ) -> list[FitResult]:
         """Runs all stages, each from the best points of the one before; returns one result a stage.
 
-        **Arguments:** `callback(stage, step, losses (s,))`; `save_to`, a folder that gets the
-        checkpoints of every stage, each `save_every` steps; `resume`, go on from there.
+        **Arguments:** `callback(stage, step, losses (s,))`; `run`, a `jaxdend.Run`, whose folder
+        gets a folder of checkpoints for every stage; without one no progress bar is shown.
 
-        **Raises:** `ValueError` where `save_to` holds a fit of another file, or `resume` is not
-        given and it holds one.
+        **Raises:** `ValueError` where the folder holds a fit of another file, or holds one that is
+        not to be resumed.
         """
+        run = Run(progress=False) if run is None else Run.of(run)
         options, results = self.file.resolved["fit"], []
         starts: Any = options["starts"]
         dt = float(self.ts[1] - self.ts[0])
@@ -219,11 +219,8 @@ class Problem:
                 key=options["seed"],
                 clip=options["clip"],
                 chunk=options["chunk"],
-                progress=False,
                 callback=report,
-                resume=resume,
-                save_to=None if save_to is None else save_to / f"stage_{number_ + 1}",
-                save_every=save_every,
+                run=run.within(f"stage_{number_ + 1}"),
                 about=self._about(stage),
             )
             results.append(result)

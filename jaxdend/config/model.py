@@ -31,6 +31,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.errors import JaxRuntimeError
 from jaxtyping import ArrayLike, Float
 
 from jaxdend._errors import ConfigError, MorphologyError
@@ -60,6 +61,9 @@ from jaxdend.units import ZERO_CELSIUS
 
 SECTIONS = ("morphology", "cell", "set", "insert", "stimulus", "synapse", "simulate")
 SOLVERS = {"CrankNicolson": CrankNicolson, "BackwardEuler": BackwardEuler}
+
+_DRAWS = 10**8  # random numbers that an input can hold
+_STEPS = 2**31 - 1  # of a simulation: they are counted with 32 bits
 
 _MEMBRANE = {
     "cm": Key(number("µF/cm²", above=0.0)),
@@ -124,7 +128,7 @@ class ModelFile:
             if name in tables:
                 items = check_tables(top.within(f"[[{name}]]"), tables[name])
                 resolved[name] = [check(_item(top, name, i), x) for i, x in enumerate(items)]
-        resolved["simulate"] = check_table(top.within("[simulate]"), tables["simulate"], _SIMULATE)
+        resolved["simulate"] = _check_simulate(top.within("[simulate]"), tables["simulate"])
         return cls(file, resolved)
 
     @property
@@ -302,7 +306,11 @@ def located(place: Place) -> Iterator[None]:
         raise
     except MorphologyError as error:
         raise place.error(str(error)) from error
-    except (ValueError, TypeError, OSError) as error:
+    except (MemoryError, JaxRuntimeError) as error:
+        if isinstance(error, JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise place.error(f"it takes more memory than there is: {error}") from error
+    except (ValueError, TypeError, OSError, OverflowError) as error:
         raise place.error(str(error)) from error
 
 
@@ -313,6 +321,17 @@ def beside(place: Place, file: str) -> str:
 
 def _item(top: Place, name: str, i: int) -> Place:
     return top.within(f"[[{name}]] {i + 1}")
+
+
+def _check_simulate(place: Place, table: Any) -> Table:
+    out = check_table(place, table, _SIMULATE)
+    steps = (out["t1"] - out["t0"]) / out["dt"]
+    if not steps <= _STEPS:
+        raise place.error(
+            f"t1: {steps:.3g} steps of dt = {out['dt']:g} ms from t0 = {out['t0']:g} to t1 = "
+            f"{out['t1']:g} ms are more than {_STEPS}"
+        )
+    return out
 
 
 def _check_morphology(top: Place, table: Any) -> Table:
@@ -359,7 +378,18 @@ def _check_input(place: Place, table: Any, known: Mapping[str, type]) -> Table:
         "at": Key(places(), required=True),
         **registry.input_keys(kind, table.get("preset")),
     }
-    return check_table(place, table, keys)
+    out = check_table(place, table, keys)
+    duration, interval = out.get("duration"), out.get("interval")
+    if (
+        isinstance(duration, int | float)
+        and isinstance(interval, int | float)
+        and duration > _DRAWS * abs(interval)
+    ):
+        raise place.error(
+            f"duration: {duration:g} ms are more than {_DRAWS} draws, one every interval = "
+            f"{interval:g} ms"
+        )
+    return out
 
 
 def _named(place: Place, table: Any, key: str, known: Mapping[str, Any]) -> str:

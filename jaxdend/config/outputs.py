@@ -8,11 +8,13 @@ from typing import Any
 from jaxtyping import Array
 
 from jaxdend.config import registry
+from jaxdend.config.model import located
 from jaxdend.config.schema import Key, Place, Table, check_table, check_tables, integer, text
 from jaxdend.fitting import features
-from jaxdend.sweep import OUTPUTS
+from jaxdend.sweep import OUTPUTS, refuse_name
 
 DEFAULT = [{"kind": "peak"}, {"kind": "spike_count"}]
+_LONGEST = 10**6  # numbers that an output can have
 _WHOLE = ("every", "most", "max_spikes")
 _UNITS = (
     {name.lower(): feature.unit for name, feature in features.FEATURES.items()}
@@ -45,6 +47,8 @@ def check_outputs(top: Place, value: Any, sites: int) -> list[Table]:
                 f"got {item['record']}"
             )
         item.setdefault("name", kind if item["record"] == 1 else f"{kind}_{item['record']}")
+        with located(place):
+            refuse_name(item["name"])
         if any(item["name"] == other["name"] for other in out):
             raise place.error(f"name {item['name']!r} is taken; give each output its own name")
         out.append(item)
@@ -87,5 +91,5 @@ def _arguments(function: Callable[..., Any]) -> dict[str, Key]:
     keys = {name: key for name, key in keys.items() if name not in ("ts", "v")}
     for name in _WHOLE:
         if name in keys:
-            keys[name] = Key(integer(least=1), default=keys[name].default)
+            keys[name] = Key(integer(least=1, most=_LONGEST), default=keys[name].default)
     return keys

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import math
+import sys
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -14,6 +15,8 @@ Check = Callable[[Any], Any]  # value -> normalised value; raises ValueError("ex
 Table = dict[str, Any]
 
 _MISSING = object()
+_MOST = 2**53  # up to which floats, and JAX's seeds, hold whole numbers exactly
+_LARGEST = int(sys.float_info.max)
 _PLACE_KEYS = ("region", "distance", "section", "x", "xyz", "site")
 
 
@@ -48,15 +51,19 @@ def read_toml(file: Path) -> Table:
     **Raises:** `ConfigError` if the file is absent, is not UTF-8 or is not TOML (with the line).
     """
     place = Place(file)
+    if "\0" in str(file):
+        raise place.error("no file has a NUL in its name")
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise place.error("no such file") from None
-    except (IsADirectoryError, PermissionError) as error:
+    except OSError as error:
         raise place.error(f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise place.error("not a text file in UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError:
+        raise place.error("not read: its brackets are nested too deeply") from None
+    except ValueError as error:  # TOML, and numbers of thousands of digits
         raise place.error(f"not valid TOML: {error}") from None
 
 
@@ -127,14 +134,16 @@ def number(
     return check
 
 
-def integer(*, least: int | None = None) -> Check:
-    """A check that a value of the file is a whole number, at least `least`."""
+def integer(*, least: int | None = None, most: int = _MOST) -> Check:
+    """A check that a value is a whole number, at least `least` and at most `most`."""
 
     def check(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
             raise ValueError("expected a whole number")
         if least is not None and value < least:
             raise ValueError(f"expected a whole number >= {least}")
+        if not -most <= value <= most:
+            raise ValueError(f"expected a whole number <= {most}")
         return value
 
     return check
@@ -158,6 +167,8 @@ def text(choices: Iterable[str] = ()) -> Check:
     def check(value: Any) -> str:
         if not isinstance(value, str) or not value:
             raise ValueError("expected a text in quotes")
+        if "\0" in value:
+            raise ValueError("expected a text without NUL")
         if allowed and value not in allowed:
             raise ValueError(f"{did_you_mean(value, allowed)}expected one of {', '.join(allowed)}")
         return value
@@ -238,8 +249,8 @@ def places() -> Check:
                 raise ValueError(f"unknown key {name!r}; {nearest(name, _PLACE_KEYS)}")
             good = {
                 "region": isinstance(item, str),
-                "section": isinstance(item, str | int) and not isinstance(item, bool),
-                "site": isinstance(item, int) and not isinstance(item, bool),
+                "section": isinstance(item, str) or _is_whole(item),
+                "site": _is_whole(item),
                 "xyz": isinstance(item, list) and len(item) == 3 and all(map(_is_number, item)),
             }.get(name, _is_number(item))
             if not good:
@@ -258,9 +269,19 @@ def places() -> Check:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether it is a finite number that a float can hold."""
+    if isinstance(value, int):
+        return not isinstance(value, bool) and abs(value) <= _LARGEST
+    return isinstance(value, float) and math.isfinite(value)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MOST
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of thousands of digits
+        text = "a number of too many digits"
     return text if len(text) <= 60 else text[:57] + "..."

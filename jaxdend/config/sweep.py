@@ -54,7 +54,7 @@ from jaxdend.dynamics import Model, State
 from jaxdend.fitting import Parameter
 from jaxdend.solvers.march import in_bytes
 from jaxdend.solvers.stepwise import LIMIT
-from jaxdend.sweep import FAILED, OK, Design, grid, random, read_table, sobol
+from jaxdend.sweep import FAILED, OK, Design, grid, random, read_table, refuse_names, sobol
 
 Point = Mapping[str, Array]
 Function = Callable[[Point], dict[str, Array]]  # one point -> what to keep of it
@@ -72,11 +72,14 @@ _DRAWN = ("random", "sobol")
 def _memory(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError('expected bytes, as a number or such as "2GB"')
-    return int(in_bytes(value))
+    try:
+        return int(in_bytes(value))
+    except OverflowError:
+        raise ValueError('expected bytes, as a number or such as "2GB"') from None
 
 
 _RUN = {
-    "chunk": Key(integer(least=1)),
+    "chunk": Key(integer(least=1, most=2**31 - 1)),
     "memory": Key(_memory),
     "precision": Key(text(("float64", "float32"))),
     "store": Key(text()),
@@ -128,8 +131,9 @@ class SweepFile:
         resolved["design"] = settings
         recorded = len(model.resolved["simulate"]["record"])
         resolved["output"] = check_outputs(top, tables.get("output", DEFAULT), recorded)
-        if both := set(design.names) & {item["name"] for item in resolved["output"]}:
-            raise top.error(f"an axis and an output are both called {sorted(both)[0]!r}; name one")
+        with located(top):
+            names = [item["name"] for item in resolved["output"]]
+            refuse_names(dict.fromkeys(names, 0), [axis.name for axis in design.axes])
         resolved["run"] = run
         checked = cls(file, model, written, resolved, design)
         for i, item in enumerate(resolved["axis"]):
@@ -249,7 +253,8 @@ def _design(top: Place, settings: Table, axes: list[Table]) -> Design:
     for i, item in enumerate(axes):
         at, name = top.within(f"[[axis]] {i + 1}"), item["name"]
         if "values" in item or "points" in item:
-            listed[name], units[name] = _list(item), item["unit"]
+            with located(at):
+                listed[name], units[name] = _list(item), item["unit"]
         elif "range" in item and kind in _DRAWN:
             drawn[name] = Parameter(*item["range"], scale=item["scale"], unit=item["unit"])
         elif "range" in item and kind == "grid":

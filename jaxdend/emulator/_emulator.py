@@ -1,9 +1,7 @@
 """The twin in use: a trained network with what it takes to run, save and load it."""
 
-import json
 import os
 import time
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,10 +18,10 @@ from jaxdend.emulator._base import AbstractNetwork, Prediction, check_input, des
 from jaxdend.emulator._build import build
 from jaxdend.emulator._predict import BATCH, predict
 from jaxdend.emulator.training import evaluate
-from jaxdend.files import write_npz
+from jaxdend.files import complete, numbered, read_npz, refuse_array, write_npz
 
-_FORMAT = "jaxdend-emulator-1"
-_BROKEN = (EOFError, OSError, KeyError, TypeError, AttributeError, zipfile.BadZipFile)
+_FORMAT, _WHAT = "jaxdend-emulator-1", "emulator file"
+_SMALL = 10**7  # a size up to which it takes neither memory nor time to describe a network
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,8 +108,12 @@ class Emulator:
         """Write everything to one `.npz` file, whole or not at all; no pickle inside.
 
         **Returns:** the path written (`.npz` is appended where it is missing).
+
+        **Raises:** `ValueError` for a network whose numbers are not of 32 or 64 bits.
         """
         leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(self.net)]
+        for i, leaf in enumerate(leaves):
+            refuse_array(f"leaf_{i}", leaf)
         about = {"network": dict(describe(self.net)), "leaves": len(leaves)}
         about |= {"threshold": self.threshold, "meta": self.meta}
         arrays = {f"leaf_{i}": leaf for i, leaf in enumerate(leaves)}
@@ -121,31 +123,50 @@ class Emulator:
     def load(cls, path: str | os.PathLike[str]) -> "Emulator":
         """Read what `save` wrote: its predictions are bit for bit those of the one saved.
 
-        **Raises:** `FileNotFoundError`; `ValueError` for a file that is cut short, of another
-        format, or something else.
+        **Raises:** `FileNotFoundError`; `SavedFileError` for a file that is cut short, damaged, of
+        another format, or something else.
         """
-        try:
-            with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                header = json.loads(str(file["header"]))
-                found = str(header["format"])
-                arrays = {name: np.asarray(file[name]) for name in file.files}
-        except FileNotFoundError:
-            raise
-        except (*_BROKEN, ValueError) as error:
-            raise ValueError(f"{path} is not a complete emulator file: {error}") from error
-        if found != _FORMAT:
-            ours = found.startswith("jaxdend-emulator-")
-            known = "of another version of jaxdend" if ours else "which is not an emulator's"
-            raise ValueError(
-                f"{path} has format {found!r}, {known}; this version reads {_FORMAT!r}"
-            )
-        try:
+        header, arrays = read_npz(path, _WHAT, _FORMAT)
+        with complete(path, _WHAT):
+            leaves = numbered(arrays, "leaf", header["leaves"])
+            if arrays:
+                raise ValueError(f"it has other arrays: {', '.join(arrays)}")
+            _check_sizes(header["network"], sum(leaf.size for leaf in leaves))
             like = eqx.filter_eval_shape(lambda: build(header["network"]))
-            leaves = [jnp.asarray(arrays[f"leaf_{i}"]) for i in range(header["leaves"])]
-            net = jax.tree.unflatten(jax.tree.structure(like), leaves)
+            _check(leaves, like, np.dtype(header["network"]["dtype"]))
+            if not isinstance(header["meta"], dict):
+                raise ValueError(f"meta must be a dict; got {header['meta']!r}")
+            net = jax.tree.unflatten(jax.tree.structure(like), [jnp.asarray(x) for x in leaves])
             return cls(net, float(header["threshold"]), header["meta"])
-        except (*_BROKEN, ValueError) as error:
-            raise ValueError(f"{path} is not a complete emulator file: {error!r}") from error
+
+
+def _check_sizes(about: Any, most: int) -> None:
+    """Refuse a description of a network with sizes that its numbers do not have.
+
+    Building it, even without its arrays, would take long and much memory.
+    """
+    sizes = jax.tree.leaves(about, is_leaf=lambda x: x is None)
+    if any(isinstance(x, int | float) and not abs(x) <= max(most, _SMALL) for x in sizes):
+        raise ValueError(f"the network says larger sizes than its {most} numbers can have")
+
+
+def _check(leaves: list[np.ndarray], like: AbstractNetwork, dtype: np.dtype) -> None:
+    """Refuse leaves that are not those of `like`, up to the number of dendrites recorded."""
+    wanted = jax.tree_util.tree_leaves_with_path(like)
+    if len(leaves) != len(wanted):
+        raise ValueError(f"the network has {len(wanted)} leaves; got {len(leaves)}")
+    sites = set()
+    for i, (leaf, (path, one)) in enumerate(zip(leaves, wanted, strict=True)):
+        name, shape = jax.tree_util.keystr(path), one.shape
+        if name in (".scaling.mean", ".scaling.basis") and leaf.ndim:
+            sites.add(leaf.shape[0])
+            shape = (leaf.shape[0], *shape[1:])
+        if (leaf.shape, leaf.dtype) != (shape, dtype):
+            raise ValueError(
+                f"leaf_{i} must be {dtype} of shape {shape}; got {leaf.dtype} of {leaf.shape}"
+            )
+    if len(sites) > 1:
+        raise ValueError(f"the scaling of dendrites is of {sorted(sites)} sites at once")
 
 
 @dataclass(frozen=True)

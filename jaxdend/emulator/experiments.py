@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from jaxdend._errors import SavedFileError
 from jaxdend.emulator._base import AbstractNetwork
 from jaxdend.emulator._emulator import Emulator
 from jaxdend.emulator._rows import filled, finite, first_layer, measured, write_json
@@ -26,7 +27,7 @@ from jaxdend.emulator._stored import stored_rows as stored_rows
 from jaxdend.emulator.data import Dataset, generate, open_data
 from jaxdend.emulator.networks import ELM, TCN, UnitNet
 from jaxdend.emulator.training import ELM_PUBLISHED, QUICK, Schedule, train
-from jaxdend.fitting._saving import is_saved
+from jaxdend.runs import Run
 from jaxdend.sweep import open_sweep
 
 SOME: tuple[Kind, ...] = ("default", "clustered")  # each kind is a program to compile
@@ -294,11 +295,11 @@ class Experiment:
         return f"jaxdend emulate {what} --experiment {self.name} --budget {self.budget} --out DIR"
 
     def _train(self, out: Path, plan: Plan, learn: Dataset, valid: Dataset, progress: bool) -> bool:
-        save_to = self.folder(out) / "checkpoints" / plan.name
+        folder = self.folder(out) / "checkpoints" / plan.name
         net = plan.build(learn, self.scale.span)
         result = train(
             net, learn, valid, steps=self.scale.steps, schedule=plan.schedule(self.scale),
-            seed=plan.seed, progress=progress, save_to=save_to, resume=is_saved(save_to),
+            seed=plan.seed, run=Run(folder, resume=True, progress=progress),
         )  # fmt: skip
         if result.interrupted or result.metrics is None:
             return False
@@ -337,9 +338,14 @@ class Experiment:
         if not path.exists():
             return {"experiment": self.name, "budget": self.budget, "data": {}, "networks": {}}
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path} is damaged ({error}); delete it and evaluate again") from None
+            found = json.loads(path.read_bytes())
+            if not all(isinstance(found[name], dict) for name in ("data", "networks")):
+                raise TypeError("data and networks must be dicts")
+            return found
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise SavedFileError(
+                f"{path} is damaged ({error!r}); delete it and evaluate again"
+            ) from None
 
     def _claim(self, out: Path) -> None:
         """Mark the folder as one of this budget."""
@@ -409,9 +415,9 @@ def recorded_budget(out: str | Path) -> str | None:
     if not path.exists():
         return None
     try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["budget"])
-    except (json.JSONDecodeError, KeyError, TypeError):
-        raise ValueError(f"{path} is damaged: delete it, or give another folder") from None
+        return str(json.loads(path.read_bytes())["budget"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise SavedFileError(f"{path} is damaged: delete it, or give another folder") from None
 
 
 def _left(store: Path) -> int | None:

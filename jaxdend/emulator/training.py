@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, PyTree
-from tqdm import tqdm
 
 from jaxdend.emulator import _metrics
 from jaxdend.emulator._base import CLIP, AbstractNetwork, check_input, describe, prepared
@@ -28,8 +27,7 @@ from jaxdend.emulator._schedule import (
     QUICK as QUICK,
     Schedule as Schedule,
 )
-from jaxdend.fitting._run import Advance, Loop, restored
-from jaxdend.fitting._saving import Part, Rows, RunFolder
+from jaxdend.runs import Advance, Loop, Part, Rows, Run, RunFolder, restored
 
 DISCARD = 500  # ms at the beginning of every simulation that are not evaluated
 MAX_SPIKES = 24  # simulations with more spikes are not evaluated
@@ -87,11 +85,8 @@ def train(
     chunk: int = 10,
     validate_every: int | None = None,
     validate: int = 16,
-    progress: bool = True,
     callback: Callable[[int, Rows], bool | None] | None = None,
-    save_to: str | os.PathLike[str] | None = None,
-    save_every: int = 100,
-    resume: bool = False,
+    run: Run | None = None,
 ) -> TrainResult:
     """Train `net` on random crops of the training data.
 
@@ -106,14 +101,15 @@ def train(
 
     - `train_data`, `valid_data`: each a `Dataset`. Only crops of the first are read, so that it
       may be larger than the memory.
-    - `steps`: the total number, those before a `resume` included.
+    - `steps`: the total number, those before a resume included.
     - `chunk`: steps between two looks at progress, callback and Ctrl-C; the crops of the next
       chunk are read while the last steps run.
     - `validate_every`: steps between two measurements of the AUC on the first `validate`
       simulations of the validation data; a tenth of all if `None`.
     - `callback(step, rows)`: called after each chunk with its losses, name -> `(c, 1)`; returning
       `True` stops the training.
-    - `save_to`, `save_every`, `resume`: as of `jaxdend.fitting.fit`.
+    - `run`: a `jaxdend.Run`: progress bar, and folder of checkpoints (every 100 steps if it does
+      not say) to go on from.
 
     **Raises:** `ValueError` for data of another width, without a spike, with NaN, or too short;
     for a loss that is not finite; for a folder that is used or of another training.
@@ -132,17 +128,17 @@ def train(
     def header() -> dict[str, Any]:
         return _header(given, train_data, schedule, steps, seed, every, validate)
 
-    loop = Loop(steps, "train", chunk, False, callback, save_to, save_every, header)
-    before = loop.before(resume)
+    loop = Loop(
+        steps, "train", Run.of(run), every=100, chunk=chunk, callback=callback, header=header,
+        shown=_Shown(),
+    )  # fmt: skip
+    before = loop.before()
     params: Any = net
     state = _State(jnp.zeros((), jnp.int32), net, optimizer.init(params))
     part = Part({}, state) if before is None else restored(before, state)
     if part.steps < steps:
         program = _compile(schedule, steps, burn_in)
-        with tqdm(
-            total=steps, initial=part.steps, disable=not progress, desc="train", unit="step"
-        ) as bar:
-            part = loop.run(_advancing(program, crops, some, steps, every, chunk, bar), part)
+        part = loop.go(_advancing(program, crops, some, steps, every, chunk), part)
     return _result(part.state.net, part, valid_data)
 
 
@@ -265,10 +261,8 @@ def _advancing(
     steps: int,
     every: int,
     chunk: int,
-    bar: tqdm,
 ) -> Advance:
     """Up to a chunk of steps, none of them beyond the next validation."""
-    shown: dict[str, str] = {}
 
     def advance(state: _State, most: int) -> tuple[_State, Rows, bool]:
         done = int(state.step)
@@ -289,13 +283,24 @@ def _advancing(
         auc = np.full(count, np.nan, log.dtype)
         if after % every == 0 or after == steps:
             auc[-1] = evaluate(state.net, valid, discard=_discard(valid), max_spikes=None).auc
-            shown["auc"] = f"{auc[-1]:.4f}"
         columns = np.concatenate([log, auc[:, None]], axis=1)[:, :, None]  # one network
-        bar.set_postfix({"loss": f"{log[-1, 0]:.4g}"} | shown, refresh=False)
-        bar.update(count)
         return state, {name: columns[:, i] for i, name in enumerate(_ROWS)}, False
 
     return advance
+
+
+class _Shown:
+    """What the progress bar tells: the last loss, and the last AUC that was measured."""
+
+    def __init__(self) -> None:
+        self._auc: dict[str, str] = {}
+
+    def __call__(self, rows: Rows) -> dict[str, str]:
+        """The words for a chunk of `rows`."""
+        auc = rows["auc"][-1, 0]
+        if np.isfinite(auc):
+            self._auc = {"auc": f"{auc:.4f}"}
+        return {"loss": f"{rows['losses'][-1, 0]:.4g}"} | self._auc
 
 
 _ROWS = ("losses", "spike", "v", "dendrites", "auc")

@@ -20,7 +20,6 @@ from jaxdend.fitting._protocol import FeatureTerm, Protocol
 from jaxdend.fitting._prune import Prune
 from jaxdend.fitting._quasi_newton import least_squares, quasi_newton
 from jaxdend.fitting._result import FitResult
-from jaxdend.fitting._saving import is_saved
 from jaxdend.fitting._sbi import sbi_params, sbi_prior, sbi_simulator
 from jaxdend.fitting._search import search
 from jaxdend.fitting._shooting import Shooting
@@ -40,7 +39,6 @@ __all__ = [
     "default_optimizer",
     "features",
     "fit",
-    "is_saved",
     "least_squares",
     "mse",
     "normalised",

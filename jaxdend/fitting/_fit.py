@@ -1,6 +1,5 @@
 """Gradient descent from several starts at once, as one batch in one compiled program."""
 
-import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -14,12 +13,13 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
 
+from jaxdend._same import once
 from jaxdend.fitting._prune import Prune
 from jaxdend.fitting._result import FitResult
-from jaxdend.fitting._run import Advance, Callback, Loop, Resume, check_counts, restored, watched
-from jaxdend.fitting._saving import Part, Rows, describe_space
-from jaxdend.fitting._space import ParameterSpace
+from jaxdend.fitting._run import Callback, before, watched
+from jaxdend.fitting._space import ParameterSpace, describe_space
 from jaxdend.fitting._starts import Starts, digest, key_numbers, starting_vectors
+from jaxdend.runs import Advance, Loop, Part, Rows, Run, check_counts, restored
 
 Loss = Callable[[dict[str, Array]], Array]
 
@@ -38,7 +38,8 @@ class _State(eqx.Module):
     optimizer: PyTree  # optax state, every leaf (a, ...)
 
 
-Run = Callable[[_State, int], tuple[_State, tuple[Array, Array]]]  # state, steps -> state, log
+# state, steps -> state, log
+Steps = Callable[[_State, int], tuple[_State, tuple[Array, Array]]]
 
 
 def default_optimizer(steps: int, rate: ArrayLike = 0.1) -> optax.GradientTransformation:
@@ -64,19 +65,18 @@ def fit(
     clip: float | None = 1.0,
     prune: Prune | None = None,
     chunk: int = 1,
-    progress: bool = True,
     callback: Callback | None = None,
-    resume: Resume = False,
-    save_to: str | os.PathLike[str] | None = None,
-    save_every: int = 10,
+    run: Run | None = None,
     about: Mapping[str, Any] | None = None,
 ) -> FitResult:
     """Minimise `loss` over a parameter space by gradient descent from several starts.
 
     Every step evaluates the loss and its gradient at all starts as one batch, compiled once and
-    shared out over all local devices. A start whose loss or gradient is not finite goes back to
-    its last good point and tries half of the move; its failures are counted, its history shows the
-    NaN, and a warning tells of it at the end. Ctrl-C returns what was reached, `interrupted=True`.
+    shared out over all local devices. Another fit compiles nothing if its loss is the same, or has
+    the same code and refers to the same values. A start whose loss or gradient is not finite goes
+    back to its last good point and tries half of the move; its failures are counted, its history
+    shows the NaN, and a warning tells of it at the end. Ctrl-C returns what was reached,
+    `interrupted=True`.
 
     **Arguments:**
 
@@ -85,7 +85,7 @@ def fit(
       the loss (such as `optax.polyak_sgd`) get it as `value`. Each start has its own state.
     - `starts`: how many to sample in the box, or vectors `(s, p)` of the space (for example the
       `best_vectors` of a coarser fit), or a dict name -> `(s, *shape)`.
-    - `steps`: the total number, those before a `resume` included.
+    - `steps`: the total number, those before a resume included.
     - `key`: a JAX key or an integer seed for the sampled starts.
     - `clip`: the largest global norm of a start's gradient, `None` for no clipping.
     - `prune`: after which steps to drop which share of the starts; `FitResult.pruned` tells them.
@@ -93,19 +93,18 @@ def fit(
       between chunks. More than 1 saves call overhead for a cheap loss.
     - `callback(step, losses (s,), vectors (s, p))`, called after each chunk with what its last
       step evaluated; returning `True` stops the fit.
-    - `save_to`: a folder of checkpoints, written every `save_every` steps, on Ctrl-C and at the
-      end; `FitResult.load(save_to)` shows what it holds.
-    - `resume`: `True` to go on from `save_to`, or begin where that is empty; or a result to go on
-      from, or its file or folder. With the same loss and devices the history is bit for bit that
-      of an uninterrupted fit, also after `kill -9`. A folder made with another space, starts, key,
-      optimizer, clip, prune or `about` is refused (`steps` counts if the optimizer depends on it).
+    - `run`: a `jaxdend.Run`: progress bar, folder of checkpoints (every 10 steps if it does not
+      say; `FitResult.load(folder)` shows what it holds), and whether to go on, from the folder, a
+      result or its file. A folder made with another space, starts, key, optimizer, clip, prune or
+      `about` is refused (`steps` counts if the optimizer depends on it).
     - `about`: what else must be the same, as JSON has it, such as what the loss was made of.
 
     **Raises:** `ValueError` for a loss that is not a scalar or not finite at any start, starts of
-    the wrong shape, a result or folder of another fit, or a `save_to` that is used already;
+    the wrong shape, a result or folder of another fit, or a folder that is used already;
     `OSError` where that cannot be written.
     """
-    check_counts(steps, chunk, save_every)
+    check_counts(steps, chunk)
+    run = Run.of(run)
     inner = _clipped(default_optimizer(steps) if optimizer is None else optimizer, clip)
     z = starting_vectors(space, starts, key)
 
@@ -115,13 +114,13 @@ def fit(
         return _header(space, inner, z, drawn, needed, clip, prune, about)
 
     watch = watched(callback)
-    loop = Loop(steps, "fit", chunk, progress, watch, save_to, save_every, header, _more)
-    before = loop.before(resume, space)
-    part = Part({}, _begin(inner, z)) if before is None else restored(before, _like(before, inner))
+    loop = Loop(steps, "fit", run, chunk=chunk, callback=watch, header=header, more=_more)
+    part = before(loop, space)
+    part = Part({}, _begin(inner, z)) if part is None else restored(part, _like(part, inner))
     if part.steps >= steps:
-        return resume if isinstance(resume, FitResult) else FitResult.of(space, part)
-    run = _compile(loss, space, inner, chunk)
-    return _reported(FitResult.of(space, loop.run(_advancing(run, part, prune), part)))
+        return run.resume if isinstance(run.resume, FitResult) else FitResult.of(space, part)
+    program = once(_compile, loss, space, inner, chunk)
+    return _reported(FitResult.of(space, loop.go(_advancing(program, part, prune), part)))
 
 
 def _header(
@@ -192,7 +191,7 @@ def _compile(
     space: ParameterSpace,
     optimizer: optax.GradientTransformationExtraArgs,
     chunk: int,
-) -> Run:
+) -> Steps:
     """The program that takes up to `chunk` steps; how many is an argument, never a recompile."""
 
     def objective(z: Array) -> Array:
@@ -314,7 +313,7 @@ def _kept(state: _State, rows: np.ndarray) -> _State:
     )  # fmt: skip
 
 
-def _advancing(run: Run, part: Part, prune: Prune | None) -> Advance:
+def _advancing(program: Steps, part: Part, prune: Prune | None) -> Advance:
     """Up to a chunk of steps, none of them beyond the next cut."""
     best = np.full(len(part.state.pruned), np.inf)
     best = _least(best, part.rows["losses"]) if part.rows else best
@@ -324,7 +323,7 @@ def _advancing(run: Run, part: Part, prune: Prune | None) -> Advance:
         done = int(state.step)
         cut = np.inf if prune is None else prune.next(done)
         count = int(min(count, cut - done))
-        state, (losses, vectors) = run(state, count)
+        state, (losses, vectors) = program(state, count)
         rows = {"losses": np.asarray(losses)[:count], "vectors": np.asarray(vectors)[:count]}
         best = _least(best, rows["losses"])
         if done == 0 and not np.isfinite(rows["losses"][0]).any():

@@ -1,10 +1,8 @@
 """Nudging: fit a neuron that is tied to its recording, then let go."""
 
 import math
-import os
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import ArrayLike
@@ -15,6 +13,7 @@ from jaxdend.fitting._result import FitResult
 from jaxdend.fitting._run import Callback
 from jaxdend.fitting._space import ParameterSpace
 from jaxdend.fitting._starts import Starts
+from jaxdend.runs import Run
 
 RESISTANCES = (3.0, 30.0, math.inf)  # MΩ
 
@@ -29,10 +28,8 @@ def nudging(
     keep: float = 0.5,
     key: ArrayLike = 0,
     max_step: float = 1.0,
-    progress: bool = True,
     callback: Callback | None = None,
-    save_to: str | os.PathLike[str] | None = None,
-    resume: bool = False,
+    run: Run | None = None,
 ) -> list[FitResult]:
     """Fit spiking recordings: Levenberg–Marquardt behind voltage clamps that let go.
 
@@ -56,9 +53,9 @@ def nudging(
     - `steps`: iterations in every stage, or of each.
     - `starts`, `key`: of the first stage, as in `fit`.
     - `keep`: the share of the starts that go on, the best ones, but at least two.
-    - `max_step`, `progress`, `callback`: as in `least_squares`.
-    - `save_to`: a folder, with a folder of checkpoints for each stage; `resume=True` goes on there,
-        bit for bit.
+    - `max_step`, `callback`: as in `least_squares`.
+    - `run`: a `jaxdend.Run`, whose folder gets a folder of checkpoints for each stage; it goes on
+        from there only.
 
     **Returns:** the result of every stage; fewer after Ctrl-C or where `callback` returned `True`.
 
@@ -72,16 +69,15 @@ def nudging(
         )
     if not 0 < keep <= 1:
         raise ValueError(f"keep must be a share of the starts in (0, 1], got {keep}")
-    results: list[FitResult] = []
+    run, results = Run.of(run), []
     for i, (resistance, count) in enumerate(zip(resistances, counts, strict=True)):
         if results:
             starts = _best(results[-1], keep)
         tied = partial(objective.residuals, rs=resistance)
         result = least_squares(
             tied if math.isfinite(resistance) else objective.residuals, space,
-            steps=count, starts=starts, key=key, max_step=max_step, progress=progress,
-            callback=callback, resume=resume,
-            save_to=None if save_to is None else Path(save_to) / f"{i}_{resistance:g}_MOhm",
+            steps=count, starts=starts, key=key, max_step=max_step, callback=callback,
+            run=run.within(f"{i}_{resistance:g}_MOhm"),
         )  # fmt: skip
         results.append(result)
         if result.interrupted:

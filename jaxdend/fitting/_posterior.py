@@ -1,21 +1,20 @@
 """Samples of a posterior over a parameter space, by gradient-based Monte Carlo with blackjax."""
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike
 
-from jaxdend.fitting._run import Loop, restored, save_state
-from jaxdend.fitting._saving import Part, Rows, describe_space
-from jaxdend.fitting._space import ParameterSpace
+from jaxdend._same import once
+from jaxdend.fitting._space import ParameterSpace, describe_space
 from jaxdend.fitting._starts import digest, key_numbers, starting_vectors
+from jaxdend.runs import Advance, Loop, Part, Rows, Run, restored
 
 LogLikelihood = Callable[[dict[str, Array]], Array]
 
@@ -87,11 +86,8 @@ def sample_posterior(
     integration_steps: int = 10,
     max_doublings: int = 8,
     chunk: int = 10,
-    progress: bool = True,
     callback: Callable[[int, Rows], bool | None] | None = None,
-    resume: bool = False,
-    save_to: str | os.PathLike[str] | None = None,
-    save_every: int = 50,
+    run: Run | None = None,
 ) -> Posterior:
     """Draw samples of the parameters given data, from several chains at once.
 
@@ -112,57 +108,83 @@ def sample_posterior(
     - `key`: a JAX key or an integer seed. The same key gives the same samples.
     - `max_doublings`: of the trajectory of `"nuts"`: at most `2 ** max_doublings` gradients.
     - `chunk`: samples between two looks of progress, callback, saving and Ctrl-C.
-    - `save_to`, `save_every`, `resume=True`: a folder of checkpoints, as in `least_squares`. The
-      first of them holds the end of the warm-up; a run killed before that begins again.
+    - `callback(step, rows)`, called after each chunk with its samples, name -> `(c, chains, ...)`;
+      returning `True` stops the run.
+    - `run`: a `jaxdend.Run`: progress bar, and folder of checkpoints (every 50 samples if it does
+      not say) to go on from. The first of them holds the end of the warm-up; a run killed before
+      that begins again.
 
     **Returns:** a `Posterior`.
 
     **Raises:** `ImportError` without `blackjax`; `ValueError` for an unknown method, a log
-    likelihood that is not finite at some start, or what does not fit a `resume`.
+    likelihood that is not finite at some start, or what does not fit a resume.
     """
-    blackjax = _blackjax()
-    kernel, extra = _kernel(blackjax, method, step_size, integration_steps, max_doublings)
+    _blackjax()
+    options = _options(method, step_size, integration_steps, max_doublings)
+    walk = _Walk(method, warmup, step_size, options)
     if min(chains, samples) < 1 or warmup < 0:
         raise ValueError(f"need at least 1 chain and sample, got {chains}, {samples} and {warmup}")
     key = jax.random.key(key) if isinstance(key, int | np.integer) else jnp.asarray(key)
     z = starting_vectors(space, chains if starts is None else starts, key)
-    density = _density(log_likelihood, space)
     header = {"run": "posterior", "method": method, "space": describe_space(space),
               "starts": digest(z), "warmup": warmup, "key": key_numbers(key),
-              "options": extra}  # fmt: skip
-    loop = Loop(samples, method, chunk, progress, callback, save_to, save_every, lambda: header)
-    warm = partial(_warmed, blackjax, method, kernel, density, warmup, step_size, extra, key)
-    part = _begun(loop, density, warm, z, chains, resume)
-    part = loop.run(_advance(kernel, density, key, chunk, part.steps), part)
+              "options": options}  # fmt: skip
+    loop = Loop(
+        samples, method, Run.of(run), every=50, chunk=chunk, callback=callback,
+        header=lambda: header,
+    )  # fmt: skip
+    program = once(_compile, log_likelihood, space, walk, chunk)
+    part = _begun(loop, program, key, z, chains)
+    part = loop.go(_advance(program.draw, key, part.steps), part)
     step = np.asarray(part.state[1]["step_size"])
     return Posterior(space, **part.rows, step_size=step, interrupted=part.interrupted,
                      seconds=part.seconds)  # fmt: skip
 
 
-def _begun(
-    loop: Loop,
-    density: Callable[[Array], Array],
-    warm: Callable[[Array], Any],
-    z: Array,
-    chains: int,
-    resume: bool,
-) -> Part:
+class _Walk(NamedTuple):
+    """The way in which the chains of a sampler move."""
+
+    method: str
+    warmup: int
+    step_size: float | None
+    options: dict[str, Any]  # of blackjax's algorithm
+
+
+class _Program(NamedTuple):
+    """What is compiled of a log likelihood, for any key."""
+
+    density: Callable[[Array], Array]  # z (c, p) -> (c,)
+    warm: Callable[[Array, Array], Any]  # key, z (c, p) -> chains and what they were tuned to
+    draw: Callable[..., Any]  # keys, chains, first sample, how many -> chains, rows
+
+
+def _compile(
+    log_likelihood: LogLikelihood, space: ParameterSpace, walk: _Walk, chunk: int
+) -> _Program:
+    density, kernel = _density(log_likelihood, space), _kernel(walk)
+    return _Program(
+        jax.jit(jax.vmap(density)),
+        jax.jit(partial(_warmed, walk, kernel, density)),
+        jax.jit(partial(_drawn, kernel, density, chunk)),
+    )
+
+
+def _begun(loop: Loop, program: _Program, key: Array, z: Array, chains: int) -> Part:
     """What was saved, or the chains after their warm-up."""
     if len(z) != chains:
         raise ValueError(f"expected {chains} starts, one for each chain, got {len(z)}")
-    part = loop.before(resume)
+    part = loop.before()
     if part is not None:
-        return restored(part, jax.eval_shape(warm, z))
-    if not bool(jnp.isfinite(jax.jit(jax.vmap(density))(z)).all()):
+        return restored(part, jax.eval_shape(program.warm, key, z))
+    if not bool(jnp.isfinite(program.density(z)).all()):
         raise ValueError(
             "the log likelihood is not finite at some start; give starts where it is, such as "
             "the best parameters of a fit"
         )
     clock = time.perf_counter()
-    part = Part({}, jax.block_until_ready(jax.jit(warm)(z)), interrupted=True)
+    part = Part({}, jax.block_until_ready(program.warm(key, z)), interrupted=True)
     part = replace(part, seconds=time.perf_counter() - clock)
-    if loop.folder is not None:
-        save_state(loop.folder, part)
+    loop.save(part)
     return part
 
 
@@ -176,21 +198,26 @@ def _blackjax() -> Any:
     return blackjax
 
 
-def _kernel(
-    blackjax: Any, method: str, step_size: float | None, integration_steps: int, max_doublings: int
-) -> tuple[Callable, dict[str, Any]]:
-    """`(density, tuned) -> sampling algorithm`, and the options that it was made with."""
+def _options(
+    method: str, step_size: float | None, integration_steps: int, max_doublings: int
+) -> dict[str, Any]:
+    """What blackjax's algorithm is made with."""
     if method not in ("nuts", "hmc", "mala"):
         raise ValueError(f"method must be 'nuts', 'hmc' or 'mala'; got {method!r}")
     if method == "mala":
         if step_size is None:
             raise ValueError("method='mala' is not adapted: give it a step_size")
-        return lambda density, tuned: blackjax.mala(density, **tuned), {"step_size": step_size}
-    extra = {"num_integration_steps": integration_steps} if method == "hmc" else {}
+        return {"step_size": step_size}
     if method == "nuts":
-        extra = {"max_num_doublings": max_doublings}
-    algorithm = getattr(blackjax, method)
-    return lambda density, tuned: algorithm(density, **tuned, **extra), extra
+        return {"max_num_doublings": max_doublings}
+    return {"num_integration_steps": integration_steps}
+
+
+def _kernel(walk: _Walk) -> Callable:
+    """`(density, tuned) -> sampling algorithm`."""
+    algorithm = getattr(_blackjax(), walk.method)
+    more = {} if walk.method == "mala" else walk.options  # its step size is among the tuned
+    return lambda density, tuned: algorithm(density, **tuned, **more)
 
 
 def _density(log_likelihood: LogLikelihood, space: ParameterSpace) -> Callable[[Array], Array]:
@@ -207,44 +234,43 @@ def _density(log_likelihood: LogLikelihood, space: ParameterSpace) -> Callable[[
 
 
 def _warmed(
-    blackjax: Any,
-    method: str,
-    kernel: Callable,
-    density: Callable[[Array], Array],
-    warmup: int,
-    step_size: float | None,
-    extra: dict[str, Any],
-    key: Array,
-    z: Array,
+    walk: _Walk, kernel: Callable, density: Callable[[Array], Array], key: Array, z: Array
 ) -> tuple[Any, dict[str, Array]]:
     """Chains after the warm-up and what they were tuned to, every leaf `(chains, ...)`."""
-    if method == "mala" or warmup == 0:
-        size = jnp.full(len(z), 0.1 if step_size is None else step_size, z.dtype)
-        tuned = {"step_size": size}
-        if method != "mala":
+    first = 0.1 if walk.step_size is None else walk.step_size
+    if walk.method == "mala" or walk.warmup == 0:
+        tuned = {"step_size": jnp.full(len(z), first, z.dtype)}
+        if walk.method != "mala":
             tuned |= {"inverse_mass_matrix": jnp.ones_like(z)}
         return jax.vmap(lambda z, tuned: kernel(density, tuned).init(z))(z, tuned), tuned
-    adaptation = blackjax.window_adaptation(
-        getattr(blackjax, method),
+    adaptation = _blackjax().window_adaptation(
+        getattr(_blackjax(), walk.method),
         density,
-        initial_step_size=0.1 if step_size is None else step_size,
+        initial_step_size=first,
         adaptation_info_fn=lambda *_: None,
-        **extra,
+        **walk.options,
     )
 
     def one(key: Array, z: Array) -> tuple[Any, dict[str, Array]]:
-        (state, tuned), _ = adaptation.run(key, z, warmup)
+        (state, tuned), _ = adaptation.run(key, z, walk.warmup)
         names = ("step_size", "inverse_mass_matrix")
         return state, {name: jnp.asarray(tuned[name]) for name in names}
 
     return jax.vmap(one)(jax.random.split(jax.random.fold_in(key, 1), len(z)), z)
 
 
-def _advance(
-    kernel: Callable, density: Callable[[Array], Array], key: Array, chunk: int, done: int
-) -> Callable[[Any, int], tuple[Any, Rows, bool]]:
+def _drawn(
+    kernel: Callable,
+    density: Callable[[Array], Array],
+    chunk: int,
+    keys: Array,
+    state: Any,
+    first: Array,
+    count: Array,
+) -> tuple[Any, dict[str, Array]]:
     """Up to `chunk` transitions of every chain; sample i has its own key, whatever the chunk."""
-    keys = jax.random.fold_in(key, 2)
+    chains, tuned = state
+    size = len(tuned["step_size"])
 
     def one(state: Any, tuned: dict[str, Array], key: Array) -> tuple[Any, dict[str, Array]]:
         state, info = kernel(density, tuned).step(key, state)
@@ -256,28 +282,28 @@ def _advance(
         }
         return state, row
 
-    @jax.jit
-    def run(state: Any, first: Array, count: Array) -> tuple[Any, dict[str, Array]]:
-        chains, tuned = state
-        size = len(tuned["step_size"])
+    def draw(chains: Any, i: Array) -> tuple[Any, dict[str, Array]]:
+        mine = jax.random.split(jax.random.fold_in(keys, i), size)
+        return jax.vmap(one)(chains, tuned, mine)
 
-        def draw(chains: Any, i: Array) -> tuple[Any, dict[str, Array]]:
-            mine = jax.random.split(jax.random.fold_in(keys, i), size)
-            return jax.vmap(one)(chains, tuned, mine)
+    like = jax.eval_shape(draw, chains, first)[1]
+    rows = jax.tree.map(lambda a: jnp.zeros((chunk, *a.shape), a.dtype), like)
 
-        like = jax.eval_shape(draw, chains, first)[1]
-        rows = jax.tree.map(lambda a: jnp.zeros((chunk, *a.shape), a.dtype), like)
+    def body(i: Array, carry: tuple) -> tuple:
+        chains, row = draw(carry[0], first + i)
+        return chains, jax.tree.map(lambda a, b: a.at[i].set(b), carry[1], row)
 
-        def body(i: Array, carry: tuple) -> tuple:
-            chains, row = draw(carry[0], first + i)
-            return chains, jax.tree.map(lambda a, b: a.at[i].set(b), carry[1], row)
+    chains, rows = jax.lax.fori_loop(0, count, body, (chains, rows))
+    return (chains, tuned), rows
 
-        chains, rows = jax.lax.fori_loop(0, count, body, (chains, rows))
-        return (chains, tuned), rows
+
+def _advance(draw: Callable[..., Any], key: Array, done: int) -> Advance:
+    """The next samples, after the first `done`."""
+    keys = jax.random.fold_in(key, 2)
 
     def advance(state: Any, count: int) -> tuple[Any, Rows, bool]:
         nonlocal done
-        state, rows = run(state, jnp.asarray(done), jnp.asarray(count))
+        state, rows = draw(keys, state, jnp.asarray(done), jnp.asarray(count))
         kept = {name: np.asarray(value)[:count] for name, value in rows.items()}
         done += count
         return state, kept, False

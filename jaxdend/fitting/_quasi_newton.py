@@ -6,9 +6,8 @@ which is all that it looks at, so that a Jacobian is computed once, in whichever
 and the solver's state stays small enough to be saved.
 """
 
-import os
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -17,11 +16,12 @@ import numpy as np
 import optimistix as optx
 from jaxtyping import Array, ArrayLike, Bool, Float, PyTree
 
+from jaxdend._same import once
 from jaxdend.fitting._result import FitResult
-from jaxdend.fitting._run import Callback, Loop, Resume, begin, watched
-from jaxdend.fitting._saving import Rows, describe_space
-from jaxdend.fitting._space import ParameterSpace
+from jaxdend.fitting._run import Callback, begin, watched
+from jaxdend.fitting._space import ParameterSpace, describe_space
 from jaxdend.fitting._starts import Starts, digest, starting_vectors
+from jaxdend.runs import Loop, Rows, Run
 
 Residuals = Callable[[dict[str, Array]], Array]
 Evaluate = Callable[[Array], tuple[Array, Array]]  # z (p,) -> value (m,) or (), its derivative
@@ -58,11 +58,8 @@ def least_squares(
     rtol: float = 1e-8,
     atol: float = 1e-8,
     chunk: int = 1,
-    progress: bool = True,
     callback: Callback | None = None,
-    resume: Resume = False,
-    save_to: str | os.PathLike[str] | None = None,
-    save_every: int = 10,
+    run: Run | None = None,
 ) -> FitResult:
     """Minimise half the sum of squared residuals over a parameter space, from several starts.
 
@@ -88,26 +85,18 @@ def least_squares(
       reverse if there are at most four of them per parameter.
     - `max_step`: in units of the unconstrained vector, where the whole of a range is about 8 wide.
     - `rtol`, `atol`: when a start has converged.
-    - `save_to`: a folder of checkpoints, written every `save_every` steps and at the end.
-    - `resume`: `True` to go on from `save_to`, or a result to go on from, or its file or folder:
-      the history is bit for bit that of an uninterrupted run. `starts` and `key` must be the same.
-    - `starts`, `steps`, `key`, `chunk`, `progress`, `callback`: as in `fit`.
+    - `starts`, `steps`, `key`, `chunk`, `callback`, `run`: as in `fit`. To go on, `starts` and
+      `key` must be the same.
 
     **Raises:** `ValueError` for an unknown method, residuals that are not finite at any start or
-    that cannot be differentiated in the mode asked for, and what does not fit a `resume`.
+    that cannot be differentiated in the mode asked for, and what does not fit a resume.
     """
-    solver = _solver(LEAST_SQUARES, method, rtol, atol)
+    _check_method(LEAST_SQUARES, method)
     z = starting_vectors(space, starts, key)
-
-    def values(z: Array) -> Array:
-        return jnp.ravel(jnp.asarray(residuals(space.to_dict(z)))).astype(z.dtype)
-
-    evaluate = _with_jacobian(values, z[0], jacobian)
-    header = {"run": "least_squares", "method": method, "space": describe_space(space),
-              "max_step": max_step, "rtol": rtol, "atol": atol, "starts": digest(z)}  # fmt: skip
-    watch = watched(callback)
-    loop = Loop(steps, method, chunk, progress, watch, save_to, save_every, lambda: header)
-    return _minimise(evaluate, _half_squares, solver, max_step, space, z, loop, resume)
+    rules = _Rules(method, max_step, rtol, atol)
+    loop = _loop("least_squares", rules, space, z, steps, chunk, callback, run)
+    program = once(_compile_squares, residuals, space, jacobian, rules, chunk)
+    return _minimise(program, space, z, loop)
 
 
 def quasi_newton(
@@ -122,11 +111,8 @@ def quasi_newton(
     rtol: float = 1e-8,
     atol: float = 1e-8,
     chunk: int = 1,
-    progress: bool = True,
     callback: Callback | None = None,
-    resume: Resume = False,
-    save_to: str | os.PathLike[str] | None = None,
-    save_every: int = 10,
+    run: Run | None = None,
 ) -> FitResult:
     """Minimise a scalar loss by a quasi-Newton method with line search, from several starts.
 
@@ -138,29 +124,79 @@ def quasi_newton(
     conjugate gradients); the others as in `least_squares`.
 
     **Raises:** `ValueError` for an unknown method, a loss that is not a scalar or not finite at any
-    start, and what does not fit a `resume`.
+    start, and what does not fit a resume.
     """
-    solver = _solver(MINIMISERS, method, rtol, atol)
+    _check_method(MINIMISERS, method)
     z = starting_vectors(space, starts, key)
+    rules = _Rules(method, max_step, rtol, atol)
+    loop = _loop("quasi_newton", rules, space, z, steps, chunk, callback, run)
+    return _minimise(once(_compile_loss, loss, space, rules, chunk), space, z, loop)
 
+
+class _Rules(NamedTuple):
+    """How a method goes on and when it stops."""
+
+    method: str
+    max_step: float
+    rtol: float
+    atol: float
+
+
+class _Program(NamedTuple):
+    """What is compiled of a loss or residuals."""
+
+    start: Callable[[Array], "_State"]  # z (s, p)
+    go: Callable[["_State", Array], tuple["_State", Array, Array]]  # so many steps; what they saw
+
+
+def _loop(
+    name: str,
+    rules: _Rules,
+    space: ParameterSpace,
+    z: Array,
+    steps: int,
+    chunk: int,
+    callback: Callback | None,
+    run: Run | None,
+) -> Loop:
+    header = {"run": name, "method": rules.method, "space": describe_space(space),
+              "max_step": rules.max_step, "rtol": rules.rtol, "atol": rules.atol,
+              "starts": digest(z)}  # fmt: skip
+    watch = watched(callback)
+    return Loop(
+        steps, rules.method, Run.of(run), chunk=chunk, callback=watch, header=lambda: header
+    )
+
+
+def _compile_squares(
+    residuals: Residuals, space: ParameterSpace, jacobian: str, rules: _Rules, chunk: int
+) -> _Program:
+    def values(z: Array) -> Array:
+        return jnp.ravel(jnp.asarray(residuals(space.to_dict(z)))).astype(z.dtype)
+
+    evaluate = _with_jacobian(values, jnp.zeros(space.size), jacobian)
+    return _compile(evaluate, _half_squares, rules, chunk)
+
+
+def _compile_loss(
+    loss: Callable[[dict[str, Array]], Array], space: ParameterSpace, rules: _Rules, chunk: int
+) -> _Program:
     def value(z: Array) -> Array:
         out = jnp.asarray(loss(space.to_dict(z)))
         if out.shape != ():
             raise ValueError(f"the loss must be a scalar, got shape {out.shape}")
         return out.astype(z.dtype)
 
-    header = {"run": "quasi_newton", "method": method, "space": describe_space(space),
-              "max_step": max_step, "rtol": rtol, "atol": atol, "starts": digest(z)}  # fmt: skip
-    watch = watched(callback)
-    loop = Loop(steps, method, chunk, progress, watch, save_to, save_every, lambda: header)
-    evaluate = jax.value_and_grad(value)
-    return _minimise(evaluate, lambda f: f, solver, max_step, space, z, loop, resume)
+    return _compile(jax.value_and_grad(value), lambda f: f, rules, chunk)
 
 
-def _solver(known: dict[str, Any], method: str, rtol: float, atol: float) -> Any:
+def _check_method(known: dict[str, Any], method: str) -> None:
     if method not in known:
         raise ValueError(f"method must be one of {', '.join(known)}; got {method!r}")
-    solver = known[method](rtol=rtol, atol=atol)
+
+
+def _solver(rules: _Rules) -> Any:
+    solver = (LEAST_SQUARES | MINIMISERS)[rules.method](rtol=rules.rtol, atol=rules.atol)
     if isinstance(solver, optx.LevenbergMarquardt):
         # optimistix's own cutoff, 0.99, keeps the damping of the first step almost for ever
         solver = eqx.tree_at(lambda s: s.search, solver, optx.ClassicalTrustRegion(GOOD))
@@ -206,25 +242,17 @@ def _with_jacobian(values: Callable[[Array], Array], z: Array, mode: str) -> Eva
     return forward
 
 
-def _minimise(
-    evaluate: Evaluate,
-    loss_of: Callable[[Array], Array],
-    solver: Any,
-    max_step: float,
-    space: ParameterSpace,
-    z: Array,
-    loop: Loop,
-    resume: Resume,
-) -> FitResult:
-    """What both have in common: the compiled chunk of iterations, and the loop around it."""
-    begun, iterate = _iteration(evaluate, loss_of, solver, max_step)
-    state = jax.jit(jax.vmap(begun))(z)
-    part = begin(loop, space, state, resume)
+def _compile(
+    evaluate: Evaluate, loss_of: Callable[[Array], Array], rules: _Rules, chunk: int
+) -> _Program:
+    """What both have in common: how all starts begin, and a chunk of their iterations."""
+    begun, iterate = _iteration(evaluate, loss_of, _solver(rules), rules.max_step)
 
     @jax.jit
-    def run(state: _State, count: Array) -> tuple[_State, Array, Array]:
-        losses = jnp.zeros((loop.chunk, z.shape[0]), z.dtype)
-        vectors = jnp.zeros((loop.chunk, *z.shape), z.dtype)
+    def go(state: _State, count: Array) -> tuple[_State, Array, Array]:
+        z = state.y
+        losses = jnp.zeros((chunk, z.shape[0]), z.dtype)
+        vectors = jnp.zeros((chunk, *z.shape), z.dtype)
 
         def body(i: Array, carry: tuple) -> tuple:
             state, losses, vectors = carry
@@ -233,8 +261,15 @@ def _minimise(
 
         return jax.lax.fori_loop(0, count, body, (state, losses, vectors))
 
+    return _Program(jax.jit(jax.vmap(begun)), go)
+
+
+def _minimise(program: _Program, space: ParameterSpace, z: Array, loop: Loop) -> FitResult:
+    """Iterate from the starts `z (s, p)`, or from where an earlier part ended."""
+    part = begin(loop, space, program.start(z))
+
     def advance(state: _State, count: int) -> tuple[_State, Rows, bool]:
-        after, losses, vectors = run(state, jnp.asarray(count))
+        after, losses, vectors = program.go(state, jnp.asarray(count))
         rows = {"losses": np.asarray(losses)[:count], "vectors": np.asarray(vectors)[:count]}
         if not np.isfinite(rows["losses"][0]).any() and np.array_equal(rows["vectors"][0], z):
             raise ValueError(
@@ -245,7 +280,7 @@ def _minimise(
 
     if part.steps and bool(np.all(part.state.done)):
         return FitResult.of(space, part)
-    return FitResult.of(space, loop.run(advance, part))
+    return FitResult.of(space, loop.go(advance, part))
 
 
 def _damped(solver: Any, y: Array, state: Any, max_step: float) -> Any:

@@ -1,8 +1,6 @@
 """What a fit leaves behind: every start's path, the best parameters, and how to go on."""
 
-import json
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +10,11 @@ import jax
 import numpy as np
 from jaxtyping import ArrayLike
 
-from jaxdend.files import write_npz
-from jaxdend.fitting._saving import Part, RunFolder, describe_space, read_space
-from jaxdend.fitting._space import Parameter, ParameterSpace
+from jaxdend.files import complete, numbered, read_npz, write_npz
+from jaxdend.fitting._space import Parameter, ParameterSpace, describe_space, read_space
+from jaxdend.runs import Part, RunFolder
 
-_FORMAT = "jaxdend-fit-2"
+_FORMAT, _WHAT = "jaxdend-fit-2", "fit file"
 RUNS = ("fit", "least_squares", "quasi_newton", "search")  # that end in a FitResult
 _ARRAYS = ("losses", "vectors", "failures", "interrupted", "seconds", "pruned")
 
@@ -33,7 +31,7 @@ class FitResult:
     losses: np.ndarray  # (k, s) loss at every step
     vectors: np.ndarray  # (k, s, p) unconstrained parameters at every step
     failures: np.ndarray  # (s,) steps whose loss or gradient was not finite
-    state: tuple[np.ndarray, ...]  # where the loop stands: what `fit(resume=...)` continues from
+    state: tuple[np.ndarray, ...]  # where the loop stands: what `Run(resume=...)` continues from
     interrupted: bool = False  # stopped before its last step, by Ctrl-C or by the callback
     seconds: float = 0.0  # s, wall time, compilation included, summed over resumed parts
     # (s,) steps that a start took before it was pruned, -1 for one that was not; None: none was
@@ -147,8 +145,9 @@ class FitResult:
 
         The folders are those of `fit`, `search`, `least_squares` and `quasi_newton`.
 
-        **Raises:** `FileNotFoundError`; `ValueError` for a file that is cut short, is something
-        else, or was written by another version of the format, and for the folder of a posterior.
+        **Raises:** `FileNotFoundError`; `SavedFileError` for a file that is cut short, damaged, is
+        something else, or was written by another version of the format; `ValueError` for the folder
+        of a posterior.
         """
         if Path(path).is_dir():
             folder = RunFolder(path)
@@ -157,31 +156,34 @@ class FitResult:
                     f"{path} is not the folder of a fit but of a {folder.header.get('run')}: there "
                     "is no FitResult in it"
                 )
-            return cls.of(read_space(folder.header["space"]), folder.load())
-        try:
-            with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-                header = json.loads(str(file["header"]))
-                if header["format"] != _FORMAT:
-                    raise ValueError(f"format {header['format']!r} instead of {_FORMAT!r}")
-                data = {name: file[name] for name in _ARRAYS}
-                state = tuple(file[f"state_{i}"] for i in range(header["state"]))
-            space = read_space(header["space"])
-        except FileNotFoundError:
-            raise
-        except (ValueError, KeyError, TypeError, AttributeError, EOFError, OSError) as error:
-            raise ValueError(f"{path} is not a complete fit file: {error}") from error
-        except zipfile.BadZipFile as error:
-            raise ValueError(f"{path} is not a complete fit file: {error}") from error
-        return cls(
-            space=space,
-            losses=data["losses"],
-            vectors=data["vectors"],
-            failures=data["failures"],
-            state=state,
-            interrupted=bool(data["interrupted"]),
-            seconds=float(data["seconds"]),
-            pruned=data["pruned"],
-        )
+            with complete(path, "folder of a fit"):
+                return cls.of(read_space(folder.header["space"]), folder.load())
+        header, arrays = read_npz(path, _WHAT, _FORMAT)
+        with complete(path, _WHAT):
+            state = tuple(numbered(arrays, "state", header["state"]))
+            if set(arrays) != set(_ARRAYS):
+                raise ValueError(f"it has other arrays: {', '.join(set(arrays) ^ set(_ARRAYS))}")
+            fields: dict[str, Any] = dict(arrays)
+            fields |= {name: arrays[name].item() for name in ("interrupted", "seconds")}
+            result = cls(space=read_space(header["space"]), state=state, **fields)
+            result._check()
+        return result
+
+    def _check(self) -> None:
+        """Refuse arrays that do not fit together."""
+        k, s = self.losses.shape
+        wanted = {
+            "losses": ((k, s), "f"),
+            "vectors": ((k, s, self.space.size), "f"),
+            "failures": ((s,), "iu"),
+            "pruned": ((s,), "iu"),
+        }
+        for name, (shape, kinds) in wanted.items():
+            array = getattr(self, name)
+            if array.shape != shape or array.dtype.kind not in kinds:
+                raise ValueError(f"{name} must be {shape}; got {array.dtype} of {array.shape}")
+        if not (isinstance(self.interrupted, bool) and isinstance(self.seconds, int | float)):
+            raise ValueError("interrupted must be a bool, and seconds a number")
 
     @classmethod
     def of(cls, space: ParameterSpace, part: Part) -> "FitResult":

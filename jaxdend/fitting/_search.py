@@ -4,7 +4,6 @@ What a search does next follows from its seed and the losses so far. So its hist
 checkpoint needs: the method is run again over the recorded losses, which takes no simulation.
 """
 
-import os
 from collections.abc import Callable, Generator
 from typing import Literal
 
@@ -13,10 +12,10 @@ from jaxtyping import Array, ArrayLike
 
 from jaxdend.devices import batch
 from jaxdend.fitting._result import FitResult
-from jaxdend.fitting._run import Callback, Loop, Resume, begin, watched
-from jaxdend.fitting._saving import Rows, describe_space
-from jaxdend.fitting._space import ParameterSpace
+from jaxdend.fitting._run import Callback, begin, watched
+from jaxdend.fitting._space import ParameterSpace, describe_space
 from jaxdend.fitting._starts import Starts, digest, key_numbers, starting_vectors
+from jaxdend.runs import Loop, Rows, Run
 
 # yields unit vectors (s, p) to evaluate, is sent their losses (s,)
 Asking = Generator[np.ndarray, np.ndarray, None]
@@ -37,11 +36,8 @@ def search(
     evaluations: int | None = None,
     starts: Starts = 1,
     key: ArrayLike = 0,
-    progress: bool = True,
     callback: Callback | None = None,
-    resume: Resume = False,
-    save_to: str | os.PathLike[str] | None = None,
-    save_every: int = 10,
+    run: Run | None = None,
 ) -> FitResult:
     """Look for the least loss without gradients, a whole population in one `jaxdend.batch`.
 
@@ -64,12 +60,12 @@ def search(
     - `steps` generations, or `evaluations` in all (rounded up to whole generations): one of them.
     - `starts`: as in `fit`. The first generation of `"genetic"` and `"random"` begins with them;
       `"cma_es"` uses the first.
-    - `save_to`, `save_every`, `resume`: as in `least_squares`; in generations.
+    - `callback`, `run`: as in `fit`; in generations.
 
     **Returns:** a `FitResult`, a row for each generation, a column for each of its population.
 
     **Raises:** `ImportError` without `cma`; `ValueError` for an unknown method, counts that are too
-    small, or what does not fit a `resume`.
+    small, or what does not fit a resume.
     """
     steps = _generations(steps, evaluations, population)
     z = np.asarray(starting_vectors(space, starts, key))
@@ -83,8 +79,8 @@ def search(
     header = {"run": "search", "method": method, "space": describe_space(space),
               "key": key_numbers(key), "population": population, "starts": digest(z)}  # fmt: skip
     watch = watched(callback)
-    loop = Loop(steps, method, 1, progress, watch, save_to, save_every, lambda: header)
-    part = begin(loop, space, (), resume)
+    loop = Loop(steps, method, Run.of(run), callback=watch, header=lambda: header)
+    part = begin(loop, space, ())
     pending = _replayed(asking, part.rows, z.dtype)
 
     def advance(state: tuple, count: int) -> tuple[tuple, Rows, bool]:
@@ -96,7 +92,7 @@ def search(
         pending = asking.send(_ranked(losses))
         return state, {"losses": losses[None], "vectors": vectors[None]}, False
 
-    return FitResult.of(space, loop.run(advance, part))
+    return FitResult.of(space, loop.go(advance, part))
 
 
 def _generations(steps: int | None, evaluations: int | None, population: int) -> int:

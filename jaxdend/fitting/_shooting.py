@@ -10,8 +10,10 @@ Levenberg-Marquardt from the same 8 random starts recovered three conductances t
 both on the plain trace and with 30 segments, which took twelve times as long.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -80,23 +82,25 @@ class Shooting:
                 f"segments must be at least 2 and divide the {steps} intervals, got {segments}"
             )
         n = build(space.to_dict(np.zeros(space.size))).n
-        self._sites = np.arange(n) if sites is None else np.atleast_1d(np.asarray(sites))
-        if volts.shape[1] != len(self._sites):
-            raise ValueError(f"v has {volts.shape[1]} columns for {len(self._sites)} sites")
+        at = np.arange(n) if sites is None else np.atleast_1d(np.asarray(sites))
+        if volts.shape[1] != len(at):
+            raise ValueError(f"v has {volts.shape[1]} columns for {len(at)} sites")
         everywhere = np.repeat(volts.mean(axis=1, keepdims=True), n, axis=1)
-        everywhere[:, self._sites] = volts
-        self._build, self._inputs, self._base = build, inputs, space
-        self._steps, self._scales = steps // segments, (scale, gate_scale, weight)
-        self._begin = np.arange(1, segments) * self._steps
-        self._times = jnp.asarray(times, float)
-        self._volts, self._everywhere = jnp.asarray(volts), everywhere
+        everywhere[:, at] = volts
+        self._base, self._everywhere = space, everywhere
+        self._begin = np.arange(1, segments) * (steps // segments)
         centre = space.to_dict(np.zeros(space.size))
         flat = np.concatenate([np.ravel(centre[name]) for name in space])
         self._balance = _Balance(build, space, times, everywhere, inputs, flat)
         cell = build(centre)
         self._pools = [bool(i.mechanism.writes) for i in cell.inserted]
         states = self._balance.states(flat)
-        self._names = [tuple(state) for state in states]
+        self._segments = _Segments(
+            build, inputs, tuple(space), tuple(tuple(state) for state in states),
+            tuple(self._pools), steps // segments, segments, (scale, gate_scale, weight),
+            jnp.asarray(times, float), jnp.asarray(volts), jnp.asarray(everywhere[0]),
+            jnp.asarray(at),
+        )  # fmt: skip
         extra = {"segment_v": Parameter(*VOLTAGE, "linear", "mV", (segments - 1, n))}
         for i, (pool, state) in enumerate(zip(self._pools, states, strict=True)):
             for name, x in state.items():
@@ -133,17 +137,44 @@ class Shooting:
         """The parameters of the fit, `params` without the states of the segments."""
         return {name: np.asarray(params[name]) for name in self._base}
 
+    @property
+    def loss(self) -> Callable[[dict[str, Array]], Array]:
+        """Parameters to the mean square error of the voltages plus `weight` times the gaps'."""
+        return self._segments.loss
+
+    @property
+    def residuals(self) -> Callable[[dict[str, Array]], Array]:
+        """Parameters to errors and gaps `(m,)`, scaled so that their squares sum to the loss."""
+        return self._segments.residuals
+
+
+class _Segments(eqx.Module):
+    """What the loss and the residuals are made of."""
+
+    build: Build = eqx.field(static=True)
+    inputs: tuple[Any, ...]
+    base: tuple[str, ...] = eqx.field(static=True)  # the parameters without the segments' states
+    names: tuple[tuple[str, ...], ...] = eqx.field(static=True)  # of the states of each mechanism
+    pools: tuple[bool, ...] = eqx.field(static=True)  # which mechanisms are pools
+    steps: int = eqx.field(static=True)  # of each segment
+    segments: int = eqx.field(static=True)
+    scales: tuple[float, float, float] = eqx.field(static=True)  # voltage, gates, weight
+    times: Array  # (t,) ms
+    volts: Array  # (t, r) mV
+    first: Array  # (n,) mV, at the first sample
+    sites: Array  # (r,)
+
     def loss(self, params: dict[str, Array]) -> Array:
         """Mean square error of the voltages plus `weight` times that of the gaps, a scalar."""
         return jnp.sum(self.residuals(params) ** 2)
 
     def residuals(self, params: dict[str, Array]) -> Array:
         """Errors and gaps `(m,)`, scaled so that their squares sum to the loss."""
-        scale, gate_scale, weight = self._scales
+        scale, gate_scale, weight = self.scales
         shown, ends, begins = self._simulated(params)
-        error = (shown - self._volts[1:]) / scale
+        error = (shown - self.volts[1:]) / scale
         gaps = [(ends.v[:, : begins.v.shape[1]] - begins.v) / scale]
-        for pool, end, begin in zip(self._pools, ends.mechanisms, begins.mechanisms, strict=True):
+        for pool, end, begin in zip(self.pools, ends.mechanisms, begins.mechanisms, strict=True):
             for name in end:
                 a, b = (jnp.log(x[name]) if pool else x[name] for x in (end, begin))
                 gaps.append((a - b) / gate_scale)
@@ -153,18 +184,18 @@ class Shooting:
 
     def _simulated(self, params: dict[str, Array]) -> tuple[Array, State, State]:
         """Voltages `(t - 1, r)`, where segments but the last end, and where the next begin."""
-        grid = self._times
-        cell = self._build({name: params[name] for name in self._base})
+        grid = self.times
+        cell = self.build({name: params[name] for name in self.base})
         mechanisms = [
             {name: params[f"segment_{i}_{name}"] for name in names}
-            for i, names in enumerate(self._names)
+            for i, names in enumerate(self.names)
         ]
         begins = State(params["segment_v"], mechanisms, [])
-        whole = self._model(cell, grid[: self._steps + 1])
-        start = whole.initial(jnp.asarray(self._everywhere[0]), False)
+        whole = self._model(cell, grid[: self.steps + 1])
+        start = whole.initial(self.first, False)
         first = State(start.v[: cell.n], start.mechanisms, [])
         every = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, begins)
-        at = np.arange(len(self._begin) + 1)[:, None] * self._steps + np.arange(self._steps + 1)
+        at = np.arange(self.segments)[:, None] * self.steps + np.arange(self.steps + 1)
 
         def segment(begin: State, grid: Array) -> tuple[Array, State]:
             model = self._model(cell, grid)
@@ -176,9 +207,9 @@ class Shooting:
             def step(state: State, k: Array) -> tuple[State, Array]:
                 due = tuple(None if t is None else t.due(k) for t in model.tables)
                 state = CrankNicolson().advance(model, state, grid[k], due, None)
-                return state, state.v[self._sites]
+                return state, state.v[self.sites]
 
-            state, shown = jax.lax.scan(step, state, jnp.arange(self._steps))
+            state, shown = jax.lax.scan(step, state, jnp.arange(self.steps))
             return shown, State(state.v, state.mechanisms, [])
 
         shown, ends = jax.vmap(segment)(every, grid[at])
@@ -186,5 +217,5 @@ class Shooting:
         return shown.reshape(-1, shown.shape[-1]), last, begins
 
     def _model(self, cell: Cell, grid: Array) -> Model:
-        model = build_model(cell, self._inputs, start=grid[0], h=self._times[1] - self._times[0])
-        return by_step(model, grid, False, (None,) * len(self._inputs))
+        model = build_model(cell, self.inputs, start=grid[0], h=self.times[1] - self.times[0])
+        return by_step(model, grid, False, (None,) * len(self.inputs))

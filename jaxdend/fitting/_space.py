@@ -3,8 +3,8 @@
 import difflib
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -238,6 +238,26 @@ class ParameterSpace:
                 raise ValueError(
                     f"unknown parameter {name!r}; {hint}The space has {', '.join(self.names)}"
                 )
+
+
+def describe_space(space: ParameterSpace) -> list[dict[str, Any]]:
+    """A parameter space as JSON has it."""
+    return [
+        {"name": name} | asdict(space[name]) | {"shape": list(space[name].shape)} for name in space
+    ]
+
+
+def read_space(entries: list[dict[str, Any]]) -> ParameterSpace:
+    """The parameter space that `describe_space` described."""
+    return ParameterSpace(
+        {
+            entry["name"]: Parameter(
+                **{k: v for k, v in entry.items() if k not in ("name", "shape")},
+                shape=tuple(entry["shape"]),
+            )
+            for entry in entries
+        }
+    )
 
 
 def _floating(value: ArrayLike) -> Array:

@@ -1,9 +1,7 @@
 """Cells in one `.npz` file, exactly: plain arrays and a description of how they hang together."""
 
 import dataclasses
-import json
 import os
-import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,16 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdend import channels as library
+from jaxdend._errors import SavedFileError
 from jaxdend._subset import HostData, Mask, Subset, is_concrete
 from jaxdend.cable import TracedTree, Tree
 from jaxdend.cell import Cell, Inserted
-from jaxdend.files import write_npz
+from jaxdend.files import complete, read_npz, refuse_array, write_npz
 from jaxdend.mechanisms.base import AbstractMechanism
 from jaxdend.morphology import Morphology
 
-_FORMAT = "jaxdend-cell-1"
+_FORMAT, _WHAT = "jaxdend-cell-1", "cell file"
 _LEAVES = ("area", "radius", "cm", "ra", "own", "via", "celsius")
-_BROKEN = (EOFError, OSError, KeyError, TypeError, AttributeError, zipfile.BadZipFile)
 
 
 def save_cell(cell: Cell, path: str | os.PathLike[str]) -> Path:
@@ -33,10 +31,11 @@ def save_cell(cell: Cell, path: str | os.PathLike[str]) -> Path:
 
     **Returns:** the path written (`.npz` is appended where it is missing).
 
-    **Raises:** `ValueError` for a stack of cells, traced values, or a mechanism with a field that
-    is not an array, number or text, or a tuple or dict of them.
+    **Raises:** `ValueError` for a stack of cells, traced values, numbers that are not finite, or a
+    mechanism with a field that is not an array, number or text, or a tuple or dict of them.
     """
     refuse_stack(cell, "save_cell")
+    check_numbers(cell)
     arrays: dict[str, np.ndarray] = {}
     tree = {
         "leaves": {name: _describe(getattr(cell, name), name, arrays) for name in _LEAVES},
@@ -58,31 +57,19 @@ def load_cell(path: str | os.PathLike[str], *, channels: Iterable[type] = ()) ->
     **Arguments:** `channels`, the classes of mechanisms that are not jaxdend's own: a file cannot
     bring code along.
 
-    **Raises:** `FileNotFoundError`; `ValueError` for a file that is cut short, of another format
-    or something else, a mechanism whose class is not given, or one whose class has other fields.
+    **Raises:** `FileNotFoundError`; `SavedFileError` for a file that is cut short, damaged, of
+    another format or something else, for numbers that no cell can have, a mechanism whose class is
+    not given, or one whose class has other fields.
     """
     own = _by_name(channels)
-    try:
-        with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            header = json.loads(str(file["header"]))
-            found = str(header["format"])
-            arrays = {name: np.asarray(file[name]) for name in file.files if name != "header"}
-    except FileNotFoundError:
-        raise
-    except (*_BROKEN, ValueError) as error:
-        raise ValueError(f"{path} is not a complete cell file: {error}") from error
-    if found != _FORMAT:
-        ours = found.startswith("jaxdend-cell-")
-        known = "of another version of jaxdend" if ours else "which is not a cell's"
-        raise ValueError(
-            f"{path} has format {found!r}, {known}; this version reads {_FORMAT!r}. "
-            "Save the cell again with this version"
-        )
-    same = header["x64"] == bool(jax.config.jax_enable_x64)  # pyright: ignore
-    try:
-        return _assemble(header["cell"], arrays, same, own, str(path))
-    except _BROKEN as error:
-        raise ValueError(f"{path} is not a complete cell file: {error!r}") from error
+    header, arrays = read_npz(path, _WHAT, _FORMAT)
+    with complete(path, _WHAT):
+        same = header["x64"] == bool(jax.config.jax_enable_x64)  # pyright: ignore
+        cell = _assemble(header["cell"], arrays, same, own, str(path))
+        if arrays:
+            raise ValueError(f"the description does not mention {', '.join(arrays)}")
+        check_numbers(cell)
+    return cell
 
 
 def refuse_stack(cell: Cell, what: str) -> None:
@@ -92,6 +79,74 @@ def refuse_stack(cell: Cell, what: str) -> None:
         raise ValueError(f"{what} takes one cell, this is a stack: give its cells one by one")
     if not is_concrete(cell):
         raise ValueError(f"{what} needs known numbers: call it outside jit, grad and vmap")
+
+
+def check_numbers(cell: Cell) -> None:
+    """Refuse a cell whose arrays do not fit together, or hold numbers that no cell can have.
+
+    **Raises:** `ValueError` naming the array, what was expected and what it is.
+    """
+    n, nodes = cell.area.shape[-1], len(cell.tree.parent)
+    sizes = {"own": (nodes,), "via": (nodes,), "celsius": ()}
+    for name in _LEAVES:
+        value = np.asarray(getattr(cell, name))
+        _check_array(name, value, sizes.get(name, (n,)), "f")
+        if not np.isfinite(value).all():
+            raise ValueError(f"{name} must be finite; got {value[~np.isfinite(value)][0]}")
+        if name in ("radius", "cm", "ra") and not np.all(value > 0):
+            raise ValueError(f"{name} must be > 0; got {value.min()}")
+    if n > nodes or np.any(np.asarray(cell.area) < 0):
+        raise ValueError(f"area must be >= 0, of at most {nodes} compartments; got {n}")
+    _check_host(cell.host.data, n)
+    _check_index("membrane", cell.membrane.index, n)
+    for item in cell.inserted:
+        kind, mechanism = type(item.mechanism).__name__, item.mechanism
+        _check_index(f"the compartments of {kind}", item.at.index, n)
+        for field in dataclasses.fields(mechanism):
+            value = getattr(mechanism, field.name)
+            if "unit" not in field.metadata or value is None:
+                continue
+            each = () if np.ndim(value) == 0 else (len(item.at),)
+            _check_array(f"{kind}.{field.name}", np.asarray(value), each, "f")
+            if np.isnan(value).any():
+                raise ValueError(f"{kind}.{field.name} must be numbers; got nan")
+
+
+def _check_array(name: str, value: Any, shape: tuple[int, ...], kind: str) -> None:
+    """Refuse what is no array of this shape and kind of numbers."""
+    found = getattr(value, "shape", None), getattr(getattr(value, "dtype", None), "kind", "")
+    if found != (shape, kind):
+        said = f"{value.dtype} of shape {found[0]}" if found[0] is not None else repr(value)[:80]
+        names = {"f": "numbers", "i": "whole numbers", "b": "bools"}
+        raise ValueError(f"{name} must be {names[kind]} of shape {shape}; got {said}")
+
+
+def _check_index(name: str, index: np.ndarray, n: int) -> None:
+    """Refuse what are no compartments in ascending order."""
+    _check_array(name, index, (len(index),), "i")
+    if len(index) and (index[0] < 0 or index[-1] >= n or np.any(np.diff(index) <= 0)):
+        raise ValueError(f"{name} must be compartments in 0..{n - 1}, ascending, each once")
+
+
+def _check_host(data: dict[str, Any], n: int) -> None:
+    """Refuse names, places and regions that are not those of a cell of `n` compartments."""
+    one = np.ones(1)
+    like = Cell.from_compartments(parent=np.array([-1]), axial_resistance=one, area=one).host.data
+    if set(data) != set(like):
+        raise ValueError(
+            f"a cell has {', '.join(sorted(like))}; here are {', '.join(sorted(data))}"
+        )
+    for name, value in like.items():
+        if isinstance(value, np.ndarray):
+            _check_array(name, data[name], (n, *value.shape[1:]), value.dtype.kind)
+        elif name == "morph":
+            if not isinstance(data[name], Morphology | None):
+                raise ValueError(f"{name} must be a morphology; got {type(data[name]).__name__}")
+        elif not isinstance(data[name], type(value)):
+            kind, found = type(value).__name__, type(data[name]).__name__
+            raise ValueError(f"{name} must be a {kind}; got a {found}")
+    for name, inside in data["regions"].items():
+        _check_array(f"the region {name}", inside, (n,), "b")
 
 
 def _inserted(item: Inserted, name: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -110,7 +165,8 @@ def _describe(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
     """Put the arrays of `value` into `arrays` and return how to put them together again."""
     if value is None or isinstance(value, bool | int | float | str):
         return {"value": value}
-    if isinstance(value, np.ndarray | jax.Array) and value.dtype != object:
+    if isinstance(value, np.ndarray | jax.Array):
+        refuse_array(name, np.asarray(value))
         arrays[name] = np.asarray(value)
         kind = "numpy" if isinstance(value, np.ndarray) else "jax"
         return {kind: name}
@@ -133,15 +189,15 @@ def _rebuild(node: dict[str, Any], arrays: dict[str, np.ndarray], same: bool) ->
     if kind == "value":
         return inner
     if kind == "numpy":
-        return arrays[inner]
+        return arrays.pop(inner)
     if kind == "jax":
-        array = arrays[inner]
+        array = arrays.pop(inner)
         return jnp.asarray(array, None if same or array.dtype.kind != "f" else float)
     if kind in ("dict", "morphology"):
         out = {name: _rebuild(x, arrays, same) for name, x in inner.items()}
         return out if kind == "dict" else Morphology(**out)
-    parts = [_rebuild(x, arrays, same) for x in inner]
-    return tuple(parts) if kind == "tuple" else parts
+    parts = {"list": list, "tuple": tuple}[kind]
+    return parts(_rebuild(x, arrays, same) for x in inner)
 
 
 def _assemble(
@@ -174,15 +230,15 @@ def _class(item: dict[str, Any], own: dict[str, type], path: str) -> type:
     name = item["class"]
     cls = getattr(library, name, None) if item["own"] else own.get(name)
     if cls is None and item["own"]:
-        raise ValueError(f"{path}: this version of jaxdend has no channel {name!r}")
+        raise SavedFileError(f"{path}: this version of jaxdend has no channel {name!r}")
     if cls is None:
-        raise ValueError(
+        raise SavedFileError(
             f"{path} holds the mechanism {name!r}, which is not jaxdend's own: import its class "
             f"and pass it, load_cell(path, channels=[{name}])"
         )
     wanted, found = {f.name for f in dataclasses.fields(cls)}, set(item["fields"])
     if wanted != found:
-        raise ValueError(
+        raise SavedFileError(
             f"{path}: the class {name} has changed since: its fields are {sorted(wanted)}, the "
             f"file has {sorted(found)}"
         )

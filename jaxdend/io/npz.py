@@ -1,8 +1,6 @@
 """Traces in one `.npz` file: plain arrays and a description of how they hang together."""
 
-import json
 import os
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdend.dynamics import State
-from jaxdend.files import write_npz
+from jaxdend.files import complete, read_npz, refuse_array, write_npz
 from jaxdend.traces import Traces
 
-_FORMAT = "jaxdend-traces-1"
+_FORMAT, _WHAT = "jaxdend-traces-1", "traces file"
 
 
 def save_traces(traces: Traces, path: str | os.PathLike[str]) -> Path:
@@ -37,19 +35,32 @@ def save_traces(traces: Traces, path: str | os.PathLike[str]) -> Path:
 def load_traces(path: str | os.PathLike[str]) -> Traces:
     """Read a file that `save_traces` wrote; numbers take JAX's present precision.
 
-    **Raises:** `FileNotFoundError`; `ValueError` for a file that is cut short or something else.
+    **Raises:** `FileNotFoundError`; `SavedFileError` for a file that is cut short, damaged or
+    something else.
     """
-    try:
-        with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            header = json.loads(str(file["header"]))
-            if header["format"] != _FORMAT:
-                raise ValueError(f"format {header['format']!r} instead of {_FORMAT!r}")
-            tree = {name: _rebuild(node, file) for name, node in header["tree"].items()}
-            return Traces(**tree)
-    except FileNotFoundError:
-        raise
-    except (ValueError, KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not a complete traces file: {error}") from error
+    header, arrays = read_npz(path, _WHAT, _FORMAT)
+    with complete(path, _WHAT):
+        fields = {name: _rebuild(node, arrays) for name, node in header["tree"].items()}
+        if arrays:
+            raise ValueError(f"the description does not mention {', '.join(arrays)}")
+        traces = Traces(**fields)
+        _check(traces)
+    return traces
+
+
+def _check(traces: Traces) -> None:
+    """Refuse traces whose arrays do not fit together."""
+    if not isinstance(traces.final, State) or not isinstance(traces.values, dict):
+        raise ValueError("final must be a state, and values a dict")
+    times, v, sites = (
+        None if x is None else np.shape(x) for x in (traces.ts, traces.v, traces.sites)
+    )
+    if not times:
+        raise ValueError(f"ts must be times (t,); got {times}")
+    if v is not None and v[:-1] != times:
+        raise ValueError(f"v must be {(*times, 'r')} for ts {times}; got {v}")
+    if v is not None and sites is not None and sites[-1:] != v[-1:]:
+        raise ValueError(f"sites must be {v[-1:]} for v {v}; got {sites}")
 
 
 def _describe(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
@@ -65,24 +76,27 @@ def _describe(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
         kind = "list" if isinstance(value, list) else "tuple"
         return {kind: [_describe(x, f"{name}.{i}", arrays) for i, x in enumerate(value)]}
     array = np.asarray(value)
-    if array.dtype == object:
+    try:
+        refuse_array(name, array)
+    except ValueError as error:
         raise ValueError(
-            f"{name} cannot be saved: it is a {type(value).__name__}, neither an array nor a dict, "
-            "list or tuple of arrays."
-        )
+            f"{name} cannot be saved: it is a {type(value).__name__}, neither an array of numbers "
+            f"nor a dict, list or tuple of them: {error}"
+        ) from None
     arrays[name] = array
     return name
 
 
-def _rebuild(node: Any, file: Any) -> Any:
+def _rebuild(node: Any, arrays: dict[str, np.ndarray]) -> Any:
+    """What `_describe` described; the arrays that are used are taken out."""
     if node is None:
         return None
     if isinstance(node, str):
-        return jnp.asarray(file[node])
+        return jnp.asarray(arrays.pop(node))
     ((kind, inner),) = node.items()
     if kind == "state":
-        return State(**_rebuild(inner, file))
+        return State(**_rebuild(inner, arrays))
     if kind == "dict":
-        return {name: _rebuild(x, file) for name, x in inner.items()}
-    parts = [_rebuild(x, file) for x in inner]
-    return parts if kind == "list" else tuple(parts)
+        return {name: _rebuild(x, arrays) for name, x in inner.items()}
+    parts = {"list": list, "tuple": tuple}[kind]
+    return parts(_rebuild(x, arrays) for x in inner)

@@ -27,7 +27,7 @@ from jaxdend.plotting.emulator import (
 from jaxdend.plotting.film import filmstrip, movie
 from jaxdend.plotting.fit import plot_fit
 from jaxdend.plotting.neuron import plot_neuron
-from jaxdend.plotting.style import COLORS, context, savefig
+from jaxdend.plotting.style import COLORS, context, literal, savefig
 from jaxdend.plotting.sweep import plot_sweep
 from jaxdend.plotting.task import compare_responses, plot_responses, plot_task
 from jaxdend.plotting.traces import kymograph, plot_traces
@@ -55,5 +55,6 @@ __all__ = [
     "plot_tuft",
     "plot_unit",
     "plot_units",
+    "literal",
     "savefig",
 ]

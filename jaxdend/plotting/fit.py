@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
-from jaxdend.plotting.style import COLORS, INK, MUTED, styled
+from jaxdend.plotting.style import COLORS, INK, MUTED, literal, styled
 from jaxdend.plotting.traces import time_by_site
 
 TARGET, START, FITTED = INK, COLORS[5], COLORS[1]
@@ -199,7 +199,7 @@ def _rows(result: FitLike, true: Mapping[str, Any] | None) -> _Rows:
         truth.append(known)
         unit = _unit(result, name)
         for i in range(len(end)):
-            part = f"{name}[{i}]" if len(end) > 1 else name
+            part = literal(f"{name}[{i}]" if len(end) > 1 else name)
             amount = " ".join(([] if known is None else [f"{known[i]:.3g}"]) + [unit] * bool(unit))
             names.append(f"{part}\n{amount}" if amount else part)
     if not names:

@@ -118,6 +118,11 @@ def color_scale(
     return Normalize(low, high), table
 
 
+def literal(text: str) -> str:
+    """A name as matplotlib shows it letter by letter: `$` in it begins no formula."""
+    return text.replace("$", r"\$")
+
+
 def savefig(drawn: Figure | Axes, path: str | Path, *, dpi: int = 160, close: bool = False) -> Path:
     """Write a figure (or the figure of an axes) to `path`, making its folder if need be.
 

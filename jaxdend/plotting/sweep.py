@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from jaxdend.plotting.style import INK, MUTED, axes_or_new, color_scale, figure_of
+from jaxdend.plotting.style import INK, MUTED, axes_or_new, color_scale, figure_of, literal
 
 MOST = 20_000  # points drawn
 
@@ -68,7 +68,7 @@ def plot_sweep(
         else:
             first, second = columns.values()
             _map(drawn, first, second, values, bad, label, [name in log for name in columns])
-        shown = [titles.get(name, name) for name in columns]
+        shown = [titles.get(name, literal(name)) for name in columns]
         drawn.set_xlabel(shown[0])
         scales = ((drawn.set_xscale, drawn.xaxis), (drawn.set_yscale, drawn.yaxis))
         for (name, column), (scale, axis) in zip(columns.items(), scales, strict=False):
@@ -85,7 +85,7 @@ def _places(ax: Axes, column: np.ndarray, vertical: bool) -> np.ndarray:
     if column.dtype.kind in "iufb":
         return column.astype(float)
     texts = list(dict.fromkeys(column.tolist()))
-    short = [str(text).rsplit("/", 1)[-1] for text in texts]
+    short = [literal(str(text).rsplit("/", 1)[-1]) for text in texts]
     (ax.set_yticks if vertical else ax.set_xticks)(range(len(texts)), short)
     return np.array([texts.index(text) for text in column.tolist()], float)
 

@@ -1,20 +1,18 @@
 """Recordings in `.npz`: our own, those of `save_traces`, and plain arrays `t`, `v` and `i`."""
 
 import json
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jaxdend._errors import RecordingError
-from jaxdend.files import write_npz as write_arrays
+from jaxdend._errors import RecordingError, SavedFileError
+from jaxdend.files import read_arrays, write_npz as write_arrays
 from jaxdend.recordings._recording import Recording
 from jaxdend.recordings._units import Units, declared
 
 _FORMAT = "jaxdend-recordings-1"
-_BROKEN = (EOFError, OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile)
 
 
 def read_npz(path: Path, units: Units | None) -> list[Recording]:
@@ -23,11 +21,8 @@ def read_npz(path: Path, units: Units | None) -> list[Recording]:
     **Raises:** `RecordingError` for a file that is cut short or has other arrays.
     """
     try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {name: np.asarray(file[name]) for name in file.files}
-    except FileNotFoundError:
-        raise
-    except _BROKEN as error:
+        arrays = read_arrays(path)
+    except SavedFileError as error:
         raise RecordingError(f"{path.name}: not a complete .npz file: {error}") from error
     header = _header(path, arrays)
     if header.get("format") == _FORMAT:

@@ -26,7 +26,9 @@ from jaxdend.dynamics import Model, State
 
 Step = Callable[..., State]  # (model, state, t, due, known) -> state
 Save = Callable[[Array, State], Any]
-Clock = tuple[Array, Array]  # (steps + 1,) ms, the grid; () int, the number of the first step
+# (steps + 1,) ms, the grid; () int, the number of the first step; () int, how many rows to make, or
+# None for all
+Clock = tuple[Array, Array, Array | None]
 
 _UNITS = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 
@@ -101,6 +103,7 @@ def march(
     first: Array,
     *,
     plain: bool,
+    rows: Array | None = None,
 ) -> tuple[Any, State, Array]:
     """Saved results, last state and when each node failed.
 
@@ -110,13 +113,17 @@ def march(
 
     **Arguments:** `grid (steps + 1,)` ms; `first`, the number of the first step in the tables of
     events. `plain` leaves derivatives to JAX: forward mode, or reverse mode that stores everything.
+    `rows`, how many of the `schedule.rows` to make, which need not be known when the program is
+    made: without derivatives.
     """
     tables = model.tables
     argument = (eqx.tree_at(lambda m: m.tables, model, ()), tables, y0)
     if plain:
-        return _forward((*argument, save), (grid, first), schedule, keep=False)[0]
+        return _forward((*argument, save), (grid, first, rows), schedule, keep=False)[0]
     save = eqx.filter_closure_convert(save, grid[0], y0)  # what it closes over has a gradient, too
-    return _march((*argument, save), (grid, first), schedule)
+    if rows is not None:
+        return _forward((*argument, save), (grid, first, rows), schedule, keep=False)[0]
+    return _march((*argument, save), (grid, first, None), schedule)
 
 
 @eqx.filter_custom_vjp
@@ -163,7 +170,8 @@ def _forward(
     argument: tuple, clock: Clock, schedule: Schedule, keep: bool
 ) -> tuple[tuple[Any, State, Array], State | None]:
     """What `march` returns; with `keep`, the states that reverse mode starts from."""
-    (y0, save), grid = argument[2:], clock[0]
+    (y0, save), (grid, _, count) = argument[2:], clock
+    count = schedule.rows if count is None else count
     saved = save(grid[0], y0)
     saved = jax.tree.map(lambda a: _put(_empty(a, schedule.rows + 1), a, 0), saved)
     meter = schedule.meter.init()
@@ -183,14 +191,14 @@ def _forward(
             value = save(grid[n + schedule.every], y)
             saved = jax.tree.map(lambda a, b: _put(a, b, r + 1), saved, value)
             failed = _failed(failed, grid[n + schedule.every], y, schedule)
-            return y, kept, saved, failed, schedule.meter.step(meter, (r + 1) / schedule.rows)
+            return y, kept, saved, failed, schedule.meter.step(meter, (r + 1) / count)
 
         return lax.fori_loop(lo, hi, row, carry)
 
     failed = _failed(jnp.full_like(y0.v, jnp.inf), grid[0], y0, schedule)
     if not keep or not schedule.segment:
         kept = _buffer(y0, schedule.steps) if keep else None
-        carry = rows((y0, kept, saved, failed, meter), 0, schedule.rows)
+        carry = rows((y0, kept, saved, failed, meter), 0, count)
     else:
         stride = schedule.segment // schedule.every
 
@@ -230,7 +238,7 @@ def _step(
     base: Any = 0,
 ) -> tuple[State, State | None]:  # fmt: skip
     """Step `n` from `y`, which goes into `kept`, if there is one, at `n - base`."""
-    (model, tables), (grid, first) = argument[:2], clock
+    (model, tables), (grid, first, _) = argument[:2], clock
     if kept is not None:
         kept = jax.tree.map(lambda a, b: _put(a, b, n - base), kept, y)
     due = tuple(None if table is None else table.due(n + first) for table in tables)
@@ -250,7 +258,7 @@ class _Pullback:
             table is not None and any(jax.tree.leaves(flags.jump))
             for table, flags in zip(self.tables, perturbed[1], strict=True)
         )
-        (self.grid, self.first), self.schedule, self.saved_bar = clock, schedule, saved_bar
+        (self.grid, self.first, _), self.schedule, self.saved_bar = clock, schedule, saved_bar
 
     def zeros(self, y_bar: State) -> tuple:
         """Where the cotangents begin: that of the last state, and nothing else."""

@@ -42,11 +42,14 @@ class Stepwise(diffrax.AbstractAdjoint):
     left to `other`.
 
     **Arguments:** `memory`, bytes that reverse mode may keep; `plain`, derivatives by JAX itself:
-    forward mode, or reverse mode that stores everything; `other`, an adjoint of diffrax.
+    forward mode, or reverse mode that stores everything; `rows`, how many of the saved results to
+    make, if not all of them (without derivatives: a shorter run then needs no program of its own);
+    `other`, an adjoint of diffrax.
     """
 
     memory: float = eqx.field(default=64e6, converter=in_bytes, static=True)
     plain: bool = eqx.field(default=False, static=True)
+    rows: Array | None = None  # () int
     other: diffrax.AbstractAdjoint = diffrax.RecursiveCheckpointAdjoint()
 
     def loop(
@@ -81,15 +84,18 @@ class Stepwise(diffrax.AbstractAdjoint):
             return [sub.fn(t, y, args) for sub in subs if sub.steps]
 
         first = init_state.solver_state
-        saved, last, failed = march(args, y0, grid, save, schedule, first, plain=self.plain)
-        rows = iter(saved)
+        saved, last, failed = march(
+            args, y0, grid, save, schedule, first, plain=self.plain, rows=self.rows
+        )
+        taken = steps if self.rows is None else self.rows * every
+        end, rows = grid[taken], iter(saved)
 
         def fill(sub: Any, buffers: Any) -> Any:
             if sub.steps:
                 ts, ys = grid[::every], next(rows)
                 ts, ys = (ts, ys) if sub.t0 else jax.tree.map(lambda a: a[1:], (ts, ys))
             else:
-                ends = [(grid[0], y0)] * sub.t0 + [(grid[-1], last)] * sub.t1
+                ends = [(grid[0], y0)] * sub.t0 + [(end, last)] * sub.t1
                 ts = jnp.stack([t for t, _ in ends])
                 ys = jax.tree.map(lambda *a: jnp.stack(a), *[sub.fn(t, y, args) for t, y in ends])
             return _written(buffers, ts, ys)
@@ -103,9 +109,9 @@ class Stepwise(diffrax.AbstractAdjoint):
             ),
             init_state,
             (
-                last, grid[-1], grid[-1], first + steps,
+                last, end, end, first + taken,
                 results.where(good, results.successful, results.nonlinear_divergence),
-                steps, steps,
+                taken, taken,
                 jax.tree.map(fill, saveat.subs, init_state.save_state, is_leaf=_is_sub),
             ),
         )  # fmt: skip

@@ -51,6 +51,10 @@ class AbstractStimulus(AbstractInput):
         del v, x
         return -self.current(t0, t1)
 
+    @property
+    def electrode(self) -> bool:
+        return True
+
     def spread(self, current: Array) -> Array:
         """A current, a scalar or `(k,)`, as one number for each site, `(k,)`."""
         return jnp.broadcast_to(current, self.site.shape)

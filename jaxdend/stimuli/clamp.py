@@ -102,6 +102,10 @@ class VoltageClamp(AbstractInput):
         return shifted(self, origin, "times")
 
     @property
+    def electrode(self) -> bool:
+        return True
+
+    @property
     def stiff(self) -> bool:
         return not self.soft
 
@@ -139,6 +143,10 @@ class Ready(AbstractInput):
         behind = jnp.searchsorted(self.clamp.times, t1, side="right")
         count = jnp.concatenate([jnp.zeros(1, self.jumps_before.dtype), self.jumps_before])
         return count[behind] > count[before]
+
+    @property
+    def electrode(self) -> bool:
+        return True
 
     @property
     def stiff(self) -> bool:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from jaxdend.files import read_arrays
 from jaxdend.fitting import Parameter, ParameterSpace
 
 Points = dict[str, np.ndarray]  # name -> (k,)
@@ -336,12 +337,12 @@ def table(columns: Mapping[str, Any], *, units: Mapping[str, str] | None = None)
 def read_table(file: str | Path) -> Design:
     """The points in a `.csv` file, with a line of names, or in the arrays of an `.npz` file.
 
-    **Raises:** `ValueError` for another ending, no names, or entries that are not numbers.
+    **Raises:** `ValueError` for another ending, no names, or entries that are not numbers;
+    `SavedFileError` for an `.npz` file that is damaged.
     """
     file = Path(file)
     if file.suffix == ".npz":
-        with np.load(file, allow_pickle=False) as data:
-            return table({name: data[name] for name in data.files})
+        return table(read_arrays(file, "table of points"))
     if file.suffix != ".csv":
         raise ValueError(f"{file.name}: expected a table in .csv or .npz")
     rows = np.genfromtxt(

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxdend.files import locked
 from jaxdend.sweep._distributed import Processes, current_processes
 from jaxdend.sweep._prepare import Attributes, Make, Points, Runner, prepare
 from jaxdend.sweep._progress import Interruption, Progress, interruption
@@ -26,7 +27,6 @@ from jaxdend.sweep._store import (
     STATUS,
     Store,
     import_zarr,
-    locked,
 )
 
 _STOPPED = 2**30  # more units than there are; JAX counts with 32 bits

@@ -11,13 +11,13 @@ import numpy as np
 
 from jaxdend._errors import SimulationError
 from jaxdend.sweep._memory import Size, choose_size, free_memory, given_size
+from jaxdend.sweep._names import refuse_names
 from jaxdend.sweep._program import Point, Program, build_program, fingerprint, output_fields
 from jaxdend.sweep._store import FORMAT, VERSION, Field, Store
 
 Labels = dict[str, Any]
 Make = Callable[[Labels], Point]
 Attributes = Mapping[str, Mapping[str, Any]]  # array -> what the store says of it
-_RESERVED = ("status", "failed", "point")
 
 
 class Points(Protocol):
@@ -217,11 +217,7 @@ def _arrays(
         else:
             dtype = np.asarray(values).dtype.name
             coordinates[name] = Field((), dtype, attributes.get(name, {}))
-    for name in (*outputs, *coordinates):
-        if name in _RESERVED or (name in outputs and name in coordinates):
-            raise ValueError(
-                f"the name {name!r} is taken: parameters, outputs and {_RESERVED} must differ"
-            )
+    refuse_names({name: len(field.shape) for name, field in outputs.items()}, list(coordinates))
     outputs = {
         name: Field(f.shape, f.dtype, attributes.get(name, {})) for name, f in outputs.items()
     }

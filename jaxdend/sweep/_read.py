@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,19 +19,30 @@ def open_sweep(out: str | Path) -> Dataset:
 
     Like `xarray.open_zarr(out)`, which works too, but texts, such as the names of morphologies, are
     there as such, rather than as numbers with the texts in the attribute `labels`, and a voltage
-    that a sweep file keeps has the times of its samples. Everything else is read when it is used.
+    that a sweep file keeps has the times of its samples. Points of which files are missing, as
+    after an interrupted copy, have the status 0, with a warning; `open_zarr` takes them for done.
+    Everything else is read when it is used.
 
     **Returns:** a dataset with the dimension `point`; parameters, labels and `status` are
     coordinates.
 
-    **Raises:** `ImportError` without xarray; `FileNotFoundError` or `ValueError` where there is no
-    sweep.
+    **Raises:** `ImportError` without xarray; `FileNotFoundError` or `SavedFileError` where there is
+    no sweep; `SavedFileError` naming the file when a damaged one is read.
     """
     import_zarr()
     import xarray
 
-    Store.open(Path(out))
-    dataset = xarray.open_zarr(str(out), chunks=None)
+    from jaxdend.sweep._zarr import CheckedStore
+
+    store = Store.open(Path(out))
+    dataset = xarray.open_zarr(CheckedStore(Path(out)), chunks=None)  # type: ignore[arg-type]
+    dataset = dataset.set_coords([name for name in store.axes if name in dataset])
+    if lost := store.lost():
+        warnings.warn(said_of_lost(store, lost), stacklevel=2)
+        status = dataset["status"].copy(data=dataset["status"].values.copy())
+        for unit in lost:
+            status[slice(*store.bounds(unit))] = NOT_DONE
+        dataset = dataset.assign_coords({"status": status})
     for name, variable in dataset.coords.items():
         labels = variable.attrs.get("labels")
         if labels is not None:
@@ -43,6 +55,15 @@ def open_sweep(out: str | Path) -> Dataset:
             about = {"units": "ms", "long_name": "time"}
             dataset = dataset.assign_coords({variable.dims[1]: (variable.dims[1], times, about)})
     return dataset
+
+
+def said_of_lost(store: Store, lost: list[int]) -> str:
+    """What to say of units of which files are missing."""
+    points = sum(stop - start for start, stop in map(store.bounds, lost))
+    return (
+        f"{store.path} has lost files of {points} points, which count as not done, as after a copy "
+        "that was interrupted: copy it again, or go on with the sweep by resume=True (--resume)"
+    )
 
 
 def failed_points(out: str | Path, most: int | None = None) -> list[dict[str, Any]]:

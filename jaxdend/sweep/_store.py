@@ -8,11 +8,13 @@ import os
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from jaxdend._errors import SavedFileError
 
 FORMAT = "jaxdend sweep"
 VERSION = 1
@@ -24,6 +26,7 @@ STATUS = {
     FAILED: "simulation_failed",
 }
 _KEY = "jaxdend"  # the attribute that holds the header
+_AXES = "jaxdend_axes"  # the one that names the arrays that are coordinates
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,12 +47,13 @@ class Store:
     """A sweep's store, of `n` points in units of `lanes`.
 
     A unit is one zarr chunk of every array, so two writers never share one. Its `status` is
-    written last, when all else is on the disk: a unit is done exactly if that chunk exists.
+    written last, when all else is on the disk: a unit is done exactly if all its chunks exist.
     """
 
     path: Path
     header: dict[str, Any]
     arrays: dict[str, Any]  # name -> zarr array
+    axes: tuple[str, ...] = ()  # the arrays that are coordinates
 
     @property
     def n(self) -> int:
@@ -85,7 +89,8 @@ class Store:
         status = Field((), "int8", _status_attributes())
         n, lanes = header["points"], header["lanes"]
         names = ["status", *coordinates]
-        attrs = {_KEY: dict(header), "coordinates": " ".join(names)}
+        plain = [name for name in names if len(name.split()) == 1]  # as the CF conventions have it
+        attrs = {_KEY: dict(header), "coordinates": " ".join(plain), _AXES: names}
         with explained(path, "creating the store"):
             group = zarr.open_group(str(draft), mode="w", zarr_format=3, attributes=attrs)
             for name, field in {**outputs, **coordinates, "status": status}.items():
@@ -119,25 +124,36 @@ class Store:
         **Raises:** `FileNotFoundError` where there is none; `ValueError` for something else.
         """
         zarr = import_zarr()
+        from jaxdend.sweep._zarr import CheckedStore
+
         if not path.exists():
             raise FileNotFoundError(f"there is no sweep at {path}")
         try:
-            group = zarr.open_group(str(path), mode="r+", zarr_format=3)
+            group = zarr.open_group(CheckedStore(path), mode="r+", zarr_format=3)
             header = group.attrs.asdict()[_KEY]
             if header["format"] != FORMAT:
                 raise KeyError(header["format"])
         except Exception as error:
-            raise ValueError(
+            raise SavedFileError(
                 f"{path} exists, but it is not the store of a jaxdend sweep; choose another place"
             ) from error
         if header["version"] != VERSION:
-            raise ValueError(
+            raise SavedFileError(
                 f"{path} has version {header['version']} of the layout of sweeps; this jaxdend "
                 f"reads version {VERSION}"
             )
-        with zarr.config.set({"array.write_empty_chunks": True}):
-            arrays = {name: group[name] for name in header["arrays"]}
-        return cls(path, header, arrays)
+        try:
+            with zarr.config.set({"array.write_empty_chunks": True}):
+                arrays = {name: group[name] for name in header["arrays"]}
+            n, lanes = header["points"], header["lanes"]
+            if wrong := [x for x, a in arrays.items() if a.shape[0] != n or a.chunks[0] != lanes]:
+                raise ValueError(f"{', '.join(wrong)} are not of {n} points, {lanes} in a chunk")
+        except Exception as error:  # whatever zarr says of damaged descriptions
+            raise SavedFileError(
+                f"{path} is not a complete store of a sweep: {type(error).__name__}: {error}; copy "
+                "it again, or compute it again in another place"
+            ) from error
+        return cls(path, header, arrays, tuple(group.attrs.asdict().get(_AXES, ())))
 
     def check(self, header: Mapping[str, Any]) -> None:
         """Compare with the header of the sweep that is to go on here.
@@ -158,12 +174,28 @@ class Store:
         return unit * self.lanes, min((unit + 1) * self.lanes, self.n)
 
     def done(self) -> np.ndarray:
-        """Whether each unit is done, `(units,)` of bool."""
-        out = np.zeros(self.units, bool)
-        folder = self.path / "status" / "c"
-        if folder.is_dir():
-            names = [entry.name for entry in os.scandir(folder)]
-            out[[int(name) for name in names if name.isdecimal()]] = True
+        """Whether each unit is done, `(units,)` of bool: the files of all its arrays are there."""
+        return np.all([self._there(name) for name in self.arrays], axis=0)
+
+    def lost(self) -> list[int]:
+        """Units that were done, and of which files are missing since."""
+        return np.flatnonzero(self._there("status") & ~self.done()).tolist()
+
+    def times(self) -> list[float]:
+        """When each unit that is done was written, seconds since 1970, ascending."""
+        files = (self._file("status", int(unit)) for unit in np.flatnonzero(self.done()))
+        return sorted(file.stat().st_mtime for file in files)
+
+    def _there(self, name: str) -> np.ndarray:
+        """`(units,)` whether the file of each unit of an array is there, and not empty."""
+        out, folder = np.zeros(self.units, bool), self.path / name / "c"
+        inner = "/".join(["0"] * (self.arrays[name].ndim - 1))
+        with suppress(FileNotFoundError, NotADirectoryError):
+            for entry in os.scandir(folder):
+                unit = int(entry.name) if entry.name.isdecimal() else -1
+                if 0 <= unit < self.units and str(unit) == entry.name:
+                    file = os.path.join(entry.path, inner) if inner else entry.path
+                    out[unit] = _size(file) > 0
         return out
 
     def write(self, unit: int, values: Mapping[str, np.ndarray], status: np.ndarray) -> None:
@@ -205,11 +237,11 @@ class Store:
 
         **Returns:** the units that are to be computed again.
         """
-        damaged = [
-            int(unit) for unit in np.flatnonzero(self.done()) if not self._whole(int(unit), deep)
-        ]
+        written = np.flatnonzero(self._there("status")).tolist()
+        damaged = [unit for unit in written if not self._whole(unit, deep)]
         for unit in damaged:
-            self._file("status", unit).unlink(missing_ok=True)
+            for name in ("status", *self.arrays):  # the status first: what says that it is done
+                self._file(name, unit).unlink(missing_ok=True)
         return damaged
 
     def _whole(self, unit: int, deep: bool) -> bool:
@@ -246,30 +278,6 @@ def explained(path: Path, doing: str) -> Iterator[None]:
             "and run the same again with resume (--resume) to go on from there"
         )
         raise OSError(error.errno or errno.EIO, text) from error
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Keep other runs from the same store; the system lets go of it when this process ends.
-
-    **Raises:** `BlockingIOError` where another run holds it.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.with_name(f".{path.name}.lock")
-    with file.open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BlockingIOError(f"another run is writing the sweep {path}; wait for it") from None
-        except OSError:  # a file system without locks
-            pass
-        yield
-        file.unlink(missing_ok=True)
 
 
 def import_zarr() -> Any:
@@ -341,3 +349,11 @@ def _sync_tree(folder: Path) -> None:
     for path in folder.rglob("*"):
         _sync(path)
     _sync(folder)
+
+
+def _size(path: str) -> int:
+    """Bytes of a file, 0 where there is none."""
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0

@@ -118,6 +118,11 @@ class AbstractSynapse(AbstractInput):
         del v, t0, t1
         return x if self.explicit else self.decay(x, h)
 
+    def conductance_at(self, x: Own, t: Array) -> Array:
+        """Summed over all events up to `t`: exact there, whatever step `x` belongs to."""
+        del x
+        return self.summed(t)
+
     def edges(self) -> Array:
         """The times at which events arrive, where the conductance jumps."""
         return self.schedule()[0]

@@ -129,6 +129,10 @@ class AbstractKineticSynapse(AbstractInput):
         """Outward current `(k,)` nA at `v (k,)` mV and occupancies `x`, a list of `(k,)`."""
         return self.weight * x[self.states.index(self.conducting)] * (v - self.e_rev)
 
+    def conductance_at(self, x: list[Array], t: Array) -> Array:
+        del t
+        return self.weight * x[self.states.index(self.conducting)]
+
     def outward(self, v: Array, x: list[Array], t0: Array, t1: Array) -> Array:
         del t0, t1
         return self.current(v, x)

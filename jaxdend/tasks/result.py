@@ -2,18 +2,21 @@
 
 import json
 import os
-import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jaxdend.files import write_whole
+from jaxdend._errors import SavedFileError
+from jaxdend.files import complete, read_arrays, refuse_array, write_npz, write_whole
 from jaxdend.fitting import FitResult
 from jaxdend.tasks.base import Params
 
-_FORMAT = "jaxdend-task-1"
+_FORMAT, _WHAT = "jaxdend-task-1", "task folder"
+_PARAMS_FORMAT = "jaxdend-task-params-1"
+_ABOUT, _PARAMS, _FIT = "result.json", "params.npz", "fit.npz"
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,72 +67,116 @@ class TaskResult:
     def save(self, folder: str | os.PathLike[str], **extra: Any) -> Path:
         """Write `result.json`, `params.npz` (the best) and `fit.npz` (every step) to a folder.
 
+        Each is there whole or not at all. `result.json` comes last, with the checksums of all
+        three, so that files of two runs are never taken for one result.
+
         **Arguments:** `extra`, more entries for `result.json`.
         """
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        self.fit.save(folder / "fit.npz")
+        self.fit.save(folder / _FIT)
         arrays = {f"best/{name}": value for name, value in self.params.items()}
         arrays |= {f"start/{name}": value for name, value in self.start_params.items()}
-        np.savez(folder / "params.npz", configs=self.configs, **arrays)  # type: ignore[arg-type]
-        write_whole(folder / "result.json", json.dumps(self.summary | extra, indent=2) + "\n")
+        write_npz(folder / _PARAMS, {"format": _PARAMS_FORMAT}, {"configs": self.configs, **arrays})
+        about = json.loads(json.dumps(self.summary | extra))
+        sums = {name: zlib.crc32((folder / name).read_bytes()) for name in (_PARAMS, _FIT)}
+        about["crc32"] = sums | {_ABOUT: _sum(about)}
+        write_whole(folder / _ABOUT, json.dumps(about, indent=2) + "\n")
         return folder
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> "TaskResult":
         """Read a folder that `save` wrote.
 
-        **Raises:** `FileNotFoundError`; `ValueError` for a folder that is incomplete or of another
-        format.
+        **Raises:** `FileNotFoundError`; `SavedFileError` for a folder that is incomplete, damaged,
+        of several runs or of another format.
         """
         folder = Path(folder)
-        about = read_summary(folder)
-        best, start = {}, {}
-        try:
-            with (folder / "params.npz").open("rb") as raw, np.load(raw) as file:
-                configs = file["configs"]
-                for key in file.files:
-                    group, _, name = key.partition("/")
-                    if group in ("best", "start"):
-                        (best if group == "best" else start)[name] = file[key]
-            return cls(
+        about = _checked(folder)
+        with complete(folder, _WHAT):
+            arrays = read_arrays(folder / _PARAMS, "file of parameters")
+            arrays.pop("header", None)  # which those of version 0.1.0 do not have
+            configs, fit = arrays.pop("configs"), FitResult.load(folder / _FIT)
+            groups: dict[str, dict[str, np.ndarray]] = {"best": {}, "start": {}}
+            for key, array in arrays.items():
+                group, name = key.split("/", 1)
+                groups[group][name] = array
+            result = cls(
                 task=about["task"],
                 seed=about["seed"],
                 labels=tuple(about["responses"]),
                 unit=about["unit"],
                 margin_unit=about["margin_unit"],
-                params=best,
+                params=groups["best"],
                 responses=np.array(list(about["responses"].values()), float),
                 accuracy=about["accuracy"],
                 margin=float(np.array(about["margin"], float)),
                 solved=about["solved"],
-                start_params=start,
+                start_params=groups["start"],
                 start_responses=np.array(list(about["start_responses"].values()), float),
                 start_margin=float(np.array(about["start_margin"], float)),
                 configs=configs,
-                fit=FitResult.load(folder / "fit.npz"),
+                fit=fit,
                 simulations=about["simulations"],
                 wall_s=about["wall_s"],
             )
-        except (KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile) as error:
-            if isinstance(error, FileNotFoundError):
-                raise
-            raise ValueError(f"{folder} is not a complete task folder: {error!r}") from error
+            result._check()
+        return result
+
+    def _check(self) -> None:
+        """Refuse entries of another type, or arrays that do not fit together."""
+        texts, whole = ("task", "unit", "margin_unit"), ("seed", "simulations")
+        kinds: dict[str, Any] = dict.fromkeys(texts, str) | dict.fromkeys(whole, int)
+        kinds |= {"solved": bool, "accuracy": int | float, "wall_s": int | float}
+        for name, kind in kinds.items():
+            value = getattr(self, name)
+            if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+                raise ValueError(f"{name} has the wrong type: {value!r}")
+        shapes = {name: self.fit.space[name].shape for name in self.fit.space}
+        for group, params in (("best", self.params), ("start", self.start_params)):
+            for name, value in params.items():
+                refuse_array(f"{group}/{name}", value)
+            if {name: value.shape for name, value in params.items()} != shapes:
+                raise ValueError(f"the parameters {group} are not those of fit.npz, {shapes}")
+        if self.responses.shape != self.start_responses.shape or self.configs.ndim != 1:
+            raise ValueError("there must be as many start_responses as responses")
 
 
 def read_summary(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """The contents of `result.json` in a folder.
 
-    **Raises:** `FileNotFoundError`; `ValueError` for a file that is something else.
+    **Raises:** `FileNotFoundError`; `SavedFileError` for a file that is damaged or something else.
     """
-    path = Path(folder) / "result.json"
+    path = Path(folder) / _ABOUT
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
+        about = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise SavedFileError(f"{path} is not JSON: {error}") from error
     if not isinstance(about, dict) or about.get("format") != _FORMAT:
-        raise ValueError(f"{path} is not the result of a task (format {_FORMAT!r} expected).")
+        raise SavedFileError(f"{path} is not the result of a task (format {_FORMAT!r} expected).")
     return about
+
+
+def _checked(folder: Path) -> dict[str, Any]:
+    """The contents of `result.json`, whose checksums are those of the files, if it has some."""
+    about = read_summary(folder)
+    sums = about.pop("crc32", {})  # which those of version 0.1.0 do not have
+    with complete(folder, _WHAT):
+        if sums and set(sums) != {_ABOUT, _PARAMS, _FIT}:
+            raise ValueError(f"{_ABOUT} has the checksums of other files: {', '.join(sums)}")
+        found = {
+            name: _sum(about) if name == _ABOUT else zlib.crc32((folder / name).read_bytes())
+            for name in sums
+        }
+        if wrong := [name for name in sums if found[name] != sums[name]]:
+            raise ValueError(
+                f"{', '.join(wrong)} is not as it was written with {_ABOUT}: it was damaged, or "
+                "belongs to another run"
+            )
+    return about
+
+
+def _sum(about: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(about, sort_keys=True).encode())
 
 
 def _numbers(values: np.ndarray) -> list[float | None]:

@@ -1,7 +1,6 @@
 """Training a task end to end: many random neurons in one batch, the best ones by gradient."""
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, ArrayLike
-from tqdm import tqdm
 
-from jaxdend.fitting import FitResult, ParameterSpace, fit, is_saved
+from jaxdend._bars import progress_bar
+from jaxdend.fitting import FitResult, ParameterSpace, fit
+from jaxdend.runs import Run, is_saved
 from jaxdend.tasks.base import AbstractTask, Params, Score, Training
 from jaxdend.tasks.result import TaskResult, as_arrays
 
@@ -28,11 +28,8 @@ def train(
     seed: int = 0,
     training: Training | None = None,
     optimizer: optax.GradientTransformation | None = None,
-    resume: bool | FitResult = False,
-    save_to: str | os.PathLike[str] | None = None,
-    save_every: int = 10,
-    progress: bool = True,
     stop: bool = True,
+    run: Run | None = None,
 ) -> TaskResult:
     """Train the neuron of `task`: conductances, synapse sites, weights and event times together.
 
@@ -41,21 +38,23 @@ def train(
     (`fitting.fit`) until one is solved or the steps are used up.
 
     **Arguments:** `seed` of the random configurations; `training`, by default `task.training`;
-    `optimizer`, any of optax in place of Adam; `save_to`, a folder of checkpoints of the gradient
-    descent, every `save_every` steps; `resume`, `True` to go on from there, or the `fit` of an
-    interrupted result; `stop=False` goes on after the task is solved.
+    `optimizer`, any of optax in place of Adam; `stop=False` goes on after the task is solved;
+    `run`, a `jaxdend.Run`: progress bars, and folder of checkpoints of the gradient descent (every
+    10 steps if it does not say) to go on from; its `resume` may also be the `fit` of an interrupted
+    result.
 
     **Returns:** `TaskResult`, the configuration with the best margin.
 
-    **Raises:** `ValueError` where no random configuration has a finite loss, or `resume` belongs
-    to another task.
+    **Raises:** `ValueError` where no random configuration has a finite loss, or what it resumes
+    belongs to another task.
     """
     training = task.training if training is None else training
     space = task.neuron.space
-    reached = _reached(resume, save_to)
+    run = Run.of(run)
+    reached = _reached(run)
     clock = time.perf_counter() - (0.0 if reached is None else reached.seconds)
     first = space.sample(seed, training.configs)
-    losses = screen(task, first, progress=progress)
+    losses = screen(task, first, progress=run.progress)
     if not np.isfinite(losses).any():
         raise ValueError(
             f"{task.name}: none of {training.configs} random configurations has a finite loss; "
@@ -71,22 +70,21 @@ def train(
         optimizer=optax.adam(training.rate, b2=0.9) if optimizer is None else optimizer,
         starts=first[jnp.asarray(chosen)],
         steps=reached.steps if reached is not None and ended else training.steps,
-        progress=progress,
         callback=watch,
-        resume=resume,
-        save_to=save_to,
-        save_every=save_every,
+        run=run,
         about={"task": task.name, "seed": seed, "noise": training.noise, "copies": copies},
     )
     spent = training.configs + copies * fitted.evaluations + watch.looks
     return _result(task, seed, fitted, watch.winner, losses, spent, clock)
 
 
-def _reached(resume: bool | FitResult, save_to: str | os.PathLike[str] | None) -> FitResult | None:
+def _reached(run: Run) -> FitResult | None:
     """The part that `fit` will go on from."""
-    if resume is True and save_to is not None and is_saved(save_to):
-        return FitResult.load(save_to)
-    return resume if isinstance(resume, FitResult) else None
+    if run.resume is True:
+        return FitResult.load(run.folder) if run.folder and is_saved(run.folder) else None
+    if run.resume is False:
+        return None
+    return run.resume if isinstance(run.resume, FitResult) else FitResult.load(run.resume)
 
 
 def _objective(
@@ -124,25 +122,51 @@ class _Watch:
 
     def __call__(self, step: int, losses: np.ndarray, vectors: np.ndarray) -> bool:
         """Whether to stop after losses `(s,)` at `vectors (s, p)`."""
-        best = int(np.argmin(np.where(np.isfinite(losses), losses, np.inf)))
-        if not self.stop or not np.isfinite(losses[best]):
-            return False
-        if not self._solved(self.task.neuron.space.to_dict(jnp.asarray(vectors[best]))):
+        best = self._best(losses)
+        if best is None or not self._solved(self._params(vectors[best])):
             return False
         self.winner = vectors[best]
         return True
 
     def catch_up(self, fitted: FitResult) -> bool:
-        """Whether the last step of an earlier part was a solution."""
+        """Whether the last step of an earlier part was a solution.
+
+        The looks at all of its steps count, as if this run had taken them: of the steps before
+        the last it is known that none was a solution, but not which of them were tried with noise,
+        so those are found out again.
+        """
+        for losses, vectors in zip(fitted.losses[:-1], fitted.vectors[:-1], strict=True):
+            best = self._best(losses)
+            if best is None:
+                continue
+            self.looks += 1
+            if self._noisy() and evaluate(self.task, self._params(vectors[best]))[1].solved:
+                self.looks += self._repeats()
         return self(fitted.steps, fitted.losses[-1], fitted.vectors[-1])
+
+    def _best(self, losses: np.ndarray) -> int | None:
+        """The start to look at; `None` where there is nothing to look for."""
+        best = int(np.argmin(np.where(np.isfinite(losses), losses, np.inf)))
+        return best if self.stop and np.isfinite(losses[best]) else None
+
+    def _params(self, vector: np.ndarray) -> Params:
+        return self.task.neuron.space.to_dict(jnp.asarray(vector))
+
+    def _noisy(self) -> bool:
+        """Whether a solution has to withstand noise."""
+        return bool(weight_noise(self.task.neuron.space, self.noise, 1, 0))
+
+    def _repeats(self) -> int:
+        """How many configurations the trial with noise simulates: whole batches."""
+        return -(-CHUNK // self.batch) * self.batch
 
     def _solved(self, params: Params) -> bool:
         self.looks += 1
         if not evaluate(self.task, params)[1].solved:
             return False
-        if not weight_noise(self.task.neuron.space, self.noise, 1, 0):
+        if not self._noisy():
             return True
-        self.looks += -(-CHUNK // self.batch) * self.batch
+        self.looks += self._repeats()
         options = {"noise": self.noise, "seed": self.seed + 1, "batch": self.batch}
         right, _ = robustness(self.task, params, repeats=CHUNK, **options)
         return right >= ROBUST
@@ -178,8 +202,7 @@ def screen(task: AbstractTask, vectors: ArrayLike, *, progress: bool = False) ->
     """
     vectors = jnp.asarray(vectors)
     size, out = min(CHUNK, len(vectors)), []
-    bar = tqdm(total=len(vectors), disable=not progress, desc="random", unit="neuron")
-    with bar:
+    with progress_bar(len(vectors), "random", "neuron", show=progress) as bar:
         for i in range(0, len(vectors), size):
             part = vectors[i : i + size]
             filled = jnp.concatenate([part, jnp.repeat(part[-1:], size - len(part), axis=0)])

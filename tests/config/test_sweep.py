@@ -231,3 +231,20 @@ def test_places_that_the_cell_does_not_have(check):
     far = axis(path="synapse.1.at", region="basal", values=[1e4])
     with pytest.raises(ConfigError, match=r"sweep.toml: \[\[axis\]\] 1: no compartment"):
         check(tables(far)).make({})
+
+
+@pytest.mark.parametrize("name", ["status", "failed", "point", "a/b", "..", "__x", "zarr.json"])
+def test_names_that_a_store_cannot_have_are_refused_when_the_file_is_read(check, name):
+    one = axis(path="HH.gnabar", values=[0.1])
+    with pytest.raises(ConfigError, match=r"sweep.toml: \[\[output\]\] 1: the name '"):
+        check(tables(one, output=[{"kind": "peak", "name": name}]))
+    with pytest.raises(ConfigError, match=r"sweep.toml: \[\[axis\]\] 1: the name '"):
+        check(tables(one | {"name": name}, output=[{"kind": "peak"}]))
+
+
+@pytest.mark.parametrize("path", ["HH.gnabar", "simulate.dt"])
+def test_an_output_with_the_name_of_an_axis(check, path):
+    with pytest.raises(ConfigError, match="are both called 'x'"):
+        check(
+            tables(axis(path=path, values=[0.1], name="x"), output=[{"kind": "peak", "name": "x"}])
+        )

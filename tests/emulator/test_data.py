@@ -15,6 +15,7 @@ import pytest
 from jaxdend.emulator import data
 from jaxdend.emulator.networks import UnitNet
 from jaxdend.emulator.training import QUICK, train
+from running import QUIET
 
 pytest.importorskip("zarr")
 BINS = 300
@@ -69,7 +70,7 @@ def test_training_from_a_store_is_training_from_memory(setup, tmp_path):
 
     def trained(learn):
         net = UnitNet(100, span=20)
-        return train(net, learn, loaded, steps=6, schedule=schedule, progress=False)
+        return train(net, learn, loaded, steps=6, schedule=schedule, run=QUIET)
 
     one, two = trained(found), trained(loaded)
     assert not isinstance(found.x, np.ndarray)

@@ -24,6 +24,7 @@ from jaxdend.emulator.training import (
     evaluate,
     train,
 )
+from running import QUIET, in_a_run
 from toy_neurons import integrate_and_fire
 
 SMALL = replace(QUICK, crop=60, batch=4, burn_in=10)
@@ -40,13 +41,13 @@ def tiny(dendrites=0):
 
 
 def short(data, net=None, **options):
-    options = {"steps": STEPS, "chunk": 4, "progress": False, "schedule": SMALL} | options
+    options = in_a_run({"steps": STEPS, "chunk": 4, "schedule": SMALL} | options)
     return train(tiny() if net is None else net, data, data, **options)
 
 
 @pytest.fixture(scope="module")
 def whole(data):
-    return short(data, save_every=8)
+    return short(data, every=8)
 
 
 def same(a, b):
@@ -62,7 +63,7 @@ def test_an_integrate_and_fire_neuron_is_one_unit():
     valid_data = integrate_and_fire(24, 3000, seed=1)
     schedule = replace(QUICK, rates=(3e-2,))
     result = train(
-        UnitNet(100), train_data, valid_data, steps=300, schedule=schedule, progress=False,
+        UnitNet(100), train_data, valid_data, steps=300, schedule=schedule, run=QUIET,
         validate_every=300, chunk=50,
     )  # fmt: skip
     metrics = evaluate(result.net, valid_data)
@@ -86,8 +87,8 @@ def test_a_killed_training_goes_on_bit_for_bit(tmp_path, data, whole, at, chunk)
             raise Killed
 
     with pytest.raises(Killed):
-        short(data, save_to=tmp_path, save_every=8, callback=kill)
-    result = short(data, save_to=tmp_path, save_every=8, resume=True, chunk=chunk)
+        short(data, folder=tmp_path, every=8, callback=kill)
+    result = short(data, folder=tmp_path, every=8, resume=True, chunk=chunk)
     same(result, whole)
     same(TrainResult.load(tmp_path), whole)
 
@@ -99,11 +100,11 @@ def test_the_callback_ends_it_and_the_folder_has_it(tmp_path, data, whole):
         seen.append((step, rows["losses"].shape))
         return step >= 6
 
-    part = short(data, save_to=tmp_path, callback=stop)
+    part = short(data, folder=tmp_path, callback=stop)
     assert part.interrupted
     assert part.steps == 6 == seen[-1][0]  # a validation every 2 steps bounds the chunks
-    same(short(data, save_to=tmp_path, resume=True), whole)
-    again = short(data, save_to=tmp_path, resume=True)
+    same(short(data, folder=tmp_path, resume=True), whole)
+    again = short(data, folder=tmp_path, resume=True)
     same(again, whole)
     assert again.metrics.auc == whole.metrics.auc
 
@@ -120,9 +121,9 @@ def test_the_callback_ends_it_and_the_folder_has_it(tmp_path, data, whole):
 )
 def test_the_folder_of_another_training_is_refused(tmp_path_factory, data, options, message):
     folder = tmp_path_factory.mktemp("run") / "one"
-    short(data, save_to=folder, callback=lambda *_: True)
+    short(data, folder=folder, callback=lambda *_: True)
     with pytest.raises(ValueError, match=message):
-        short(data, **({"save_to": folder, "resume": True} | options))
+        short(data, **({"folder": folder, "resume": True} | options))
 
 
 def test_what_was_given_is_left_as_it_was(data):
@@ -239,7 +240,7 @@ def test_evaluation_leaves_out_what_the_publication_does(data):
 
 
 def test_the_folder_of_something_else_is_no_training(tmp_path):
-    from jaxdend.fitting._saving import RunFolder
+    from jaxdend.runs import RunFolder
 
     RunFolder(tmp_path / "fit", {"run": "fit"})
     with pytest.raises(ValueError, match="no training of an emulator"):
@@ -249,14 +250,16 @@ def test_the_folder_of_something_else_is_no_training(tmp_path):
 RUN = """
 import sys
 from dataclasses import replace
+from jaxdend import Run
 from jaxdend.emulator.networks import TCN
 from jaxdend.emulator.training import QUICK, train
 from toy_neurons import integrate_and_fire
 data = integrate_and_fire(6, 500, exc=8, inh=2, gain=16.0)
 train(
-    TCN(10, channels=4, kernels=(8, 4), key=5), data, data, steps=24, chunk=4, progress=False,
-    schedule=replace(QUICK, crop=60, batch=4, burn_in=10), save_to=sys.argv[1], save_every=8,
-    resume=True, callback=lambda step, rows: print(step, flush=True),
+    TCN(10, channels=4, kernels=(8, 4), key=5), data, data, steps=24, chunk=4,
+    schedule=replace(QUICK, crop=60, batch=4, burn_in=10),
+    run=Run(sys.argv[1], every=8, resume=True, progress=False),
+    callback=lambda step, rows: print(step, flush=True),
 )
 """
 
@@ -272,4 +275,4 @@ def test_kill_9(tmp_path, data, whole):
         process.kill()
     part = TrainResult.load(tmp_path / "run")
     assert 8 <= part.steps < STEPS
-    same(short(data, save_to=tmp_path / "run", save_every=8, resume=True), whole)
+    same(short(data, folder=tmp_path / "run", every=8, resume=True), whole)

@@ -6,7 +6,9 @@ import numpy as np
 import optax
 import pytest
 
+from jaxdend import Run
 from jaxdend.fitting import FitResult, Parameter, ParameterSpace, fit
+from running import QUIET, in_a_run
 
 TIMES = jnp.linspace(0.0, 5.0, 60)
 TRUE = {"a": 2.0, "tau": 0.7, "offset": -1.0}
@@ -31,7 +33,7 @@ def loss(p):
 
 
 def short(loss=loss, **options):
-    return fit(loss, SPACE, **({"starts": 4, "steps": 12, "progress": False} | options))
+    return fit(loss, SPACE, **in_a_run({"starts": 4, "steps": 12} | options))
 
 
 def same(a, b):
@@ -72,7 +74,7 @@ def test_recovers_a_two_compartment_cell_with_an_array_parameter():
         starts=10,
         steps=400,
         chunk=100,
-        progress=False,
+        run=QUIET,
     )
     assert result.recovered(true, 0.02).sum() >= 9
     assert result.all_params["leak"].shape == (10, 2)
@@ -168,7 +170,7 @@ def test_resume_refuses_another_space_or_optimiser():
     part = short(callback=lambda step, *_: step >= 3)
     other = ParameterSpace({"a": SPACE["a"]})
     with pytest.raises(ValueError, match="cannot resume: the result belongs to"):
-        fit(loss, other, resume=part, progress=False)
+        fit(loss, other, run=Run(resume=part, progress=False))
     with pytest.raises(ValueError, match="same optimizer"):
         short(resume=part, optimizer=optax.sgd(0.1))
 
@@ -311,7 +313,7 @@ def test_progress_bar_shows_the_loss(capsys):
     shown = capsys.readouterr().err
     assert "12/12" in shown
     assert "loss=" in shown
-    short(progress=False)
+    short()
     assert capsys.readouterr().err == ""
 
 
@@ -320,7 +322,7 @@ def test_progress_bar_shows_the_loss(capsys):
     [
         ({"steps": 0}, "at least 1"),
         ({"chunk": 0}, "at least 1"),
-        ({"save_every": 0}, "at least 1"),
+        ({"every": 0}, "at least 1"),
         ({"starts": 0}, "at least 1"),
         ({"starts": np.zeros((2, 5))}, r"vectors \(s, 3\)"),
         ({"starts": np.zeros(3)}, r"vectors \(s, 3\)"),

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import jaxdend as jd
+from jaxdend import Run
 from jaxdend.channels import HH
 from jaxdend.fitting import (
     FeatureTerm,
@@ -15,6 +16,7 @@ from jaxdend.fitting import (
     least_squares,
     nudging,
 )
+from running import QUIET
 
 SPACE = ParameterSpace({"gna": Parameter(0.02, 0.7), "gk": Parameter(0.006, 0.2),
                         "gl": Parameter(5e-5, 2e-3)})  # fmt: skip
@@ -57,17 +59,18 @@ def test_tied_to_its_recording_a_neuron_gets_better_all_the_way_to_the_truth(obj
 @pytest.mark.slow
 def test_a_spiking_neuron_is_found_from_starts_that_plain_least_squares_leaves(objective, tmp_path):
     starts = SPACE.sample(0, 4)
-    options = {"starts": starts, "progress": False}
-    plain = least_squares(objective.residuals, SPACE, steps=18, **options)
+    options = {"starts": starts}
+    plain = least_squares(objective.residuals, SPACE, steps=18, run=QUIET, **options)
     stages = {"resistances": (1.0, 10.0, np.inf), "steps": 6}
-    found = nudging(objective, SPACE, **stages, save_to=tmp_path, **options)
+    found = nudging(objective, SPACE, **stages, run=Run(tmp_path, progress=False), **options)
     assert [r.losses.shape[1] for r in found] == [4, 2, 2]
     assert np.sum(plain.best_losses > 0.1) >= 1
     assert np.all(found[0].best_losses < 1e-3)
     assert np.all(found[-1].best_losses < 1e-9)
     for name, value in TRUE.items():
         np.testing.assert_allclose(found[-1].params[name], value, rtol=1e-5)
-    again = nudging(objective, SPACE, **stages, save_to=tmp_path, resume=True, **options)
+    run = Run(tmp_path, resume=True, progress=False)
+    again = nudging(objective, SPACE, **stages, run=run, **options)
     np.testing.assert_array_equal(again[-1].losses, found[-1].losses)
 
 
@@ -75,7 +78,7 @@ def test_a_spiking_neuron_is_found_from_starts_that_plain_least_squares_leaves(o
 def test_a_callback_ends_all_stages(objective):
     stopped = nudging(
         objective, SPACE, resistances=(1.0, np.inf), starts=2, callback=lambda *_: True,
-        progress=False,
+        run=QUIET,
     )  # fmt: skip
     assert len(stopped) == 1
     assert stopped[0].interrupted
@@ -91,8 +94,8 @@ def test_a_protocol_without_a_recording_cannot_be_tied():
 
 def test_bad_stages_are_refused(objective):
     with pytest.raises(ValueError, match="resistances > 0"):
-        nudging(objective, SPACE, resistances=(1.0, 0.0), progress=False)
+        nudging(objective, SPACE, resistances=(1.0, 0.0), run=QUIET)
     with pytest.raises(ValueError, match="as many steps"):
-        nudging(objective, SPACE, resistances=(1.0, 2.0), steps=(3,), progress=False)
+        nudging(objective, SPACE, resistances=(1.0, 2.0), steps=(3,), run=QUIET)
     with pytest.raises(ValueError, match="share"):
-        nudging(objective, SPACE, keep=0.0, progress=False)
+        nudging(objective, SPACE, keep=0.0, run=QUIET)

@@ -26,6 +26,7 @@ from jaxdend.morphology import ball_and_stick, single_compartment
 from jaxdend.simulate import simulate
 from jaxdend.stimuli import Sine, Step
 from jaxdend.synapses import ExpSyn
+from running import QUIET
 
 DT, T1 = 0.05, 20.0
 TS = np.arange(0, 401) * DT
@@ -317,7 +318,7 @@ def test_least_squares_on_the_residuals_of_a_tiny_cell():
         passive, item, terms=[(1.0, mse), (0.1, base)], dt=DT, adjoint=diffrax.ForwardMode()
     )
     space = ParameterSpace({"g": Parameter(1e-5, 1e-2), "e": Parameter(-90.0, -50.0, "linear")})
-    result = least_squares(objective.residuals, space, starts=3, steps=15, progress=False)
+    result = least_squares(objective.residuals, space, starts=3, steps=15, run=QUIET)
     np.testing.assert_allclose(result.best_losses, 0.0, atol=1e-12)
     for name, value in true.items():
         np.testing.assert_allclose(result.params[name], value, rtol=1e-6)
@@ -361,5 +362,5 @@ def test_recovers_three_conductances_from_three_protocols(recorded):
             "g": Parameter(1e-4, 1e-3, unit="S/cm2"),
         }
     )
-    result = fit(objective, space, starts=4, steps=80, chunk=40, progress=False)
+    result = fit(objective, space, starts=4, steps=80, chunk=40, run=QUIET)
     assert result.recovered(TRUE, 0.03)[result.best_start]

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from jaxdend.fitting import Parameter, ParameterSpace, sample_posterior
+from running import in_a_run
 
 SPACE = ParameterSpace(
     {"g": Parameter(1e-3, 1.0), "e": Parameter(-90.0, -50.0, scale="linear", unit="mV")}
@@ -16,8 +17,8 @@ def log_likelihood(p):
 
 
 def short(log_likelihood=log_likelihood, **options):
-    options = {"chains": 2, "samples": 12, "warmup": 20, "progress": False, "chunk": 3} | options
-    return sample_posterior(log_likelihood, SPACE, **options)
+    options = {"chains": 2, "samples": 12, "warmup": 20, "chunk": 3} | options
+    return sample_posterior(log_likelihood, SPACE, **in_a_run(options))
 
 
 def same(a, b):
@@ -66,7 +67,7 @@ def test_same_seed_same_samples_and_resume_bit_for_bit(options, tmp_path):
         if step == 9:
             raise Killed
 
-    folder = {"save_to": tmp_path, "save_every": 6}
+    folder = {"folder": tmp_path, "every": 6}
     with pytest.raises(Killed):
         short(**options, callback=kill, **folder)
     same(short(**options, resume=True, **folder), whole)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from jaxdend.fitting import FitResult, Parameter, ParameterSpace, Prune, fit
+from running import in_a_run
 
 SPACE = ParameterSpace({"a": Parameter(0.1, 10.0), "b": Parameter(-3.0, 3.0, "linear")})
 PRUNE = Prune(at=(3, 7), keep=(0.5, 0.2))
@@ -16,7 +17,7 @@ def loss(p):
 
 
 def short(loss=loss, **options):
-    return fit(loss, SPACE, **({"starts": 8, "steps": 12, "progress": False} | options))
+    return fit(loss, SPACE, **in_a_run({"starts": 8, "steps": 12} | options))
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +61,8 @@ def test_pruned_starts_are_not_computed_any_more(pruned):
 @pytest.mark.parametrize("chunk", [1, 4])
 def test_resume_across_a_cut_is_bit_for_bit(pruned, tmp_path, step, chunk):
     options = {"prune": PRUNE, "chunk": chunk}
-    short(save_to=tmp_path / "run", callback=lambda s, *_: s >= step, **options)
-    rest = short(save_to=tmp_path / "run", resume=True, **options)
+    short(folder=tmp_path / "run", callback=lambda s, *_: s >= step, **options)
+    rest = short(folder=tmp_path / "run", resume=True, **options)
     again = FitResult.load(rest.save(tmp_path / "rest.npz"))
     for field in ("losses", "vectors", "pruned", "failures"):
         np.testing.assert_array_equal(getattr(rest, field), getattr(pruned, field))

@@ -12,6 +12,7 @@ import numpy as np
 import optax
 import pytest
 
+from jaxdend import Run
 from jaxdend.checkpoints import Checkpoints
 from jaxdend.fitting import (
     FitResult,
@@ -23,7 +24,8 @@ from jaxdend.fitting import (
     sample_posterior,
     search,
 )
-from jaxdend.fitting._saving import RunFolder
+from jaxdend.runs import RunFolder
+from running import QUIET, in_a_run
 
 SPACE = ParameterSpace({"a": Parameter(0.1, 10.0), "b": Parameter(-3.0, 3.0, "linear", shape=(2,))})
 
@@ -33,9 +35,7 @@ def loss(p):
 
 
 def short(folder=None, **options):
-    return fit(
-        loss, SPACE, **({"starts": 3, "steps": 20, "progress": False, "save_to": folder} | options)
-    )
+    return fit(loss, SPACE, **in_a_run({"starts": 3, "steps": 20, "folder": folder} | options))
 
 
 def same(a, b):
@@ -49,6 +49,27 @@ def same(a, b):
 @pytest.fixture(scope="module")
 def whole():
     return short()
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("step", [3, 12])
+def test_a_second_run_in_the_folder_is_refused_and_the_first_goes_on(tmp_path, whole, resume, step):
+    """Before and after the first one has saved; with another loss it would spoil the history."""
+    said = []
+
+    def callback(done, *_):
+        if done == step:
+            with pytest.raises(
+                (BlockingIOError, ValueError), match=r"another run|already"
+            ) as error:
+                short(tmp_path / "run", resume=resume)
+            said.append(type(error.value))
+
+    first = short(tmp_path / "run", callback=callback)
+    assert said == [ValueError if step == 12 and not resume else BlockingIOError]
+    same(first, whole)
+    same(FitResult.load(tmp_path / "run"), whole)
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 
 class Killed(BaseException):
@@ -66,10 +87,10 @@ def ended(step, error):
 @pytest.mark.parametrize(("chunk", "last"), [(1, 12), (5, 15)])
 def test_a_killed_fit_goes_on_from_its_last_save(tmp_path, whole, chunk, last):
     with pytest.raises(Killed):
-        short(tmp_path, chunk=chunk, save_every=3, callback=ended(14, Killed))
+        short(tmp_path, chunk=chunk, every=3, callback=ended(14, Killed))
     part = FitResult.load(tmp_path)
     assert (part.steps, part.interrupted, part.space) == (last, True, SPACE)
-    rest = short(tmp_path, chunk=chunk, save_every=3, resume=True)
+    rest = short(tmp_path, chunk=chunk, every=3, resume=True)
     same(rest, whole)
     same(FitResult.load(tmp_path), whole)
     same(short(tmp_path, resume=True), whole)
@@ -99,13 +120,13 @@ def test_every_step_is_written_once(tmp_path, monkeypatch):
         save(self, tree, rows)
 
     monkeypatch.setattr(RunFolder, "save", counted)
-    short(tmp_path, save_every=4, steps=18)
+    short(tmp_path, every=4, steps=18)
     assert written == [4, 4, 4, 4, 2]
     assert (tmp_path / "history.bin").stat().st_size == 18 * 3 * (1 + SPACE.size) * 8
 
 
 def test_a_damaged_newest_checkpoint_costs_only_what_came_after(tmp_path, whole):
-    short(tmp_path, save_every=5, callback=lambda step, *_: step >= 15)
+    short(tmp_path, every=5, callback=lambda step, *_: step >= 15)
     for file in (tmp_path / "15").rglob("*"):
         if file.is_file():
             file.write_bytes(file.read_bytes()[:20])
@@ -116,7 +137,7 @@ def test_a_damaged_newest_checkpoint_costs_only_what_came_after(tmp_path, whole)
 
 @pytest.mark.parametrize("how", ["cut", "changed"])
 def test_a_damaged_history_is_noticed(tmp_path, whole, how):
-    short(tmp_path, save_every=5, callback=lambda step, *_: step >= 15)
+    short(tmp_path, every=5, callback=lambda step, *_: step >= 15)
     file = tmp_path / "history.bin"
     content = file.read_bytes()
     late = len(content) - 40  # in the rows of the last five steps
@@ -145,9 +166,9 @@ def test_a_full_disk_is_an_error_and_loses_nothing(tmp_path, whole, monkeypatch)
     with pytest.raises(
         OSError, match=r"step 10 could not.*No space left on device; that of step 5"
     ):
-        short(tmp_path, save_every=5, callback=fill)
+        short(tmp_path, every=5, callback=fill)
     monkeypatch.undo()
-    same(short(tmp_path, save_every=5, resume=True), whole)
+    same(short(tmp_path, every=5, resume=True), whole)
 
 
 def test_a_history_that_cannot_be_written(tmp_path, monkeypatch):
@@ -160,7 +181,7 @@ def test_a_history_that_cannot_be_written(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "open", full)
     with pytest.raises(OSError, match="No space left on device; the first 5 steps are saved"):
-        short(tmp_path, save_every=5)
+        short(tmp_path, every=5)
     assert FitResult.load(tmp_path).steps == 5
 
 
@@ -192,14 +213,14 @@ def test_more_steps_where_the_optimizer_does_not_depend_on_them(tmp_path):
 
 
 def test_refusals(tmp_path):
-    with pytest.raises(ValueError, match="save_to, which is not given"):
+    with pytest.raises(ValueError, match="the folder, which is not given"):
         short(resume=True)
     short(tmp_path / "a", steps=2)
     with pytest.raises(ValueError, match="already holds a run: go on with it by resume=True"):
         short(tmp_path / "a", steps=2)
     other = ParameterSpace({"a": SPACE["a"]})
     with pytest.raises(ValueError, match="another configuration: space.2"):
-        fit(loss, other, starts=3, steps=2, save_to=tmp_path / "a", resume=True, progress=False)
+        fit(loss, other, starts=3, steps=2, run=Run(tmp_path / "a", resume=True, progress=False))
     with jax.enable_x64(False), pytest.raises(ValueError, match="precision is .float64. there"):
         short(tmp_path / "a", steps=2, resume=True)
     (tmp_path / "b").mkdir()
@@ -212,25 +233,23 @@ def test_refusals(tmp_path):
 
 def test_folders_of_the_other_methods_are_read(tmp_path):
     """A `FitResult` from those that end in one, and an error that names the others."""
-    options = {"progress": False, "save_every": 2}
-    run = partial(least_squares, residuals, SPACE, starts=3, steps=5, **options)
-    whole = run(save_to=tmp_path / "a")
+    saved = partial(Run, every=2, progress=False)
+    some = partial(least_squares, residuals, SPACE, starts=3, steps=5)
+    whole = some(run=saved(tmp_path / "a"))
     same(FitResult.load(tmp_path / "a"), whole)
-    same(run(resume=tmp_path / "a"), whole)
-    whole = search(
-        loss, SPACE, method="genetic", population=4, steps=5, save_to=tmp_path / "b", **options
-    )
+    same(some(run=saved(resume=tmp_path / "a")), whole)
+    whole = search(loss, SPACE, method="genetic", population=4, steps=5, run=saved(tmp_path / "b"))
     same(FitResult.load(tmp_path / "b"), whole)
     size = (tmp_path / "b" / "history.bin").stat().st_size
     assert size == 5 * 4 * (1 + SPACE.size) * 8  # every generation once
-    sample_posterior(density, SPACE, samples=2, warmup=0, save_to=tmp_path / "c", **options)
+    sample_posterior(density, SPACE, samples=2, warmup=0, run=saved(tmp_path / "c"))
     with pytest.raises(ValueError, match="not the folder of a fit but of a posterior"):
         FitResult.load(tmp_path / "c")
 
 
 def test_a_folder_of_the_first_format_is_read(tmp_path, whole):
     """It had the same bytes, but called them an array of floats."""
-    short(tmp_path, save_every=5, callback=lambda step, *_: step >= 10)
+    short(tmp_path, every=5, callback=lambda step, *_: step >= 10)
     folder = Checkpoints(tmp_path)
     step, tree = folder.load()
     tree["history"] |= {"shape": (3, 1 + SPACE.size), "dtype": "float64"}
@@ -256,16 +275,21 @@ import sys
 sys.path[:0] = {path!r}
 import jax
 jax.config.update("jax_enable_x64", True)
+from jaxdend import Run
 from test_saving import RUNS
 def callback(*_):
     print(flush=True)
-RUNS[{name!r}](save_to={folder!r}, save_every=1, resume=True, progress=False, callback=callback)
+RUNS[{name!r}](run=Run({folder!r}, every=1, resume=True, progress=False), callback=callback)
 """
 
 
 def killed(name, folder, times):
     """Run one of `RUNS` so often, and kill the process soon after its first step."""
-    code = SCRIPT.format(path=[str(Path(__file__).parent)], folder=str(folder), name=name)
+    code = SCRIPT.format(
+        path=[str(Path(__file__).parent), str(Path(__file__).parents[1])],
+        folder=str(folder),
+        name=name,
+    )
     rng = np.random.default_rng(0)
     for _ in range(times):
         with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
@@ -280,16 +304,17 @@ def test_kill_9_at_random_moments(tmp_path):
     killed("fit", tmp_path / "run", 3)
     reached = FitResult.load(tmp_path / "run").steps
     assert 3 <= reached < 200
-    rest = short(tmp_path / "run", steps=200, resume=True, save_every=200)
+    rest = short(tmp_path / "run", steps=200, resume=True, every=200)
     same(rest, short(steps=200))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["search", "least_squares"])
 def test_kill_9_of_the_other_methods(name, tmp_path):
-    run = partial(RUNS[name], progress=False)
+    run = RUNS[name]
     killed(name, tmp_path, 1)
     reached = RunFolder(tmp_path).load().steps
     assert 1 <= reached < 60
-    rest, whole = run(save_to=tmp_path, resume=True, save_every=200), run()
+    rest = run(run=Run(tmp_path, resume=True, every=200, progress=False))
+    whole = run(run=QUIET)
     same(rest, whole)

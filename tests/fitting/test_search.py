@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from jaxdend.fitting import FitResult, Parameter, ParameterSpace, search
+from running import QUIET, in_a_run
 
 METHODS = ["cma_es", "genetic", "random"]
 SPACE = ParameterSpace(
@@ -19,7 +20,7 @@ def loss(p):
 
 
 def short(loss=loss, **options):
-    return search(loss, SPACE, **({"population": 8, "steps": 6, "progress": False} | options))
+    return search(loss, SPACE, **in_a_run({"population": 8, "steps": 6} | options))
 
 
 def same(a, b):
@@ -30,14 +31,12 @@ def same(a, b):
 @pytest.mark.parametrize(("method", "within"), [("cma_es", 0.01), ("genetic", 0.3)])
 @pytest.mark.parametrize("key", [0, 1])
 def test_finds_the_minimum_of_a_bowl(method, within, key):
-    result = search(
-        loss, SPACE, method=method, population=12, evaluations=1500, key=key, progress=False
-    )
+    result = search(loss, SPACE, method=method, population=12, evaluations=1500, key=key, run=QUIET)
     assert result.losses.shape == (125, 12)
     assert result.vectors.shape == (125, 12, 4)
     assert np.max(np.abs(np.log(result.params["g"] / TRUE["g"]))) < within
     random = search(
-        loss, SPACE, method="random", population=12, evaluations=1500, key=key, progress=False
+        loss, SPACE, method="random", population=12, evaluations=1500, key=key, run=QUIET
     )
     assert result.loss < 0.1 * random.loss
 
@@ -77,7 +76,7 @@ def test_resume_is_bit_for_bit(method, tmp_path):
         if step == 5:
             raise Killed
 
-    folder = {"save_to": tmp_path / "run", "save_every": 2}
+    folder = {"folder": tmp_path / "run", "every": 2}
     with pytest.raises(Killed):
         short(method=method, callback=kill, **folder)
     counted = []

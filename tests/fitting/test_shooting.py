@@ -6,6 +6,7 @@ import pytest
 import jaxdend as jd
 from jaxdend.channels import HH, CaLCA1, CalciumShell, Leak
 from jaxdend.fitting import Parameter, ParameterSpace, Shooting, least_squares
+from running import QUIET
 
 SPACE = ParameterSpace({"gna": Parameter(0.02, 0.7), "gk": Parameter(0.006, 0.2),
                         "gl": Parameter(5e-5, 2e-3)})  # fmt: skip
@@ -45,7 +46,7 @@ def test_the_truth_has_no_error_and_no_gaps(problem):
 def test_a_start_that_does_not_spike_finds_the_truth(problem):
     assert simulated({k: v[0] for k, v in BAD.items()}).v.max() < 0
     result = least_squares(
-        problem.residuals, problem.space, starts=problem.starts(BAD), steps=20, progress=False
+        problem.residuals, problem.space, starts=problem.starts(BAD), steps=20, run=QUIET
     )
     found = problem.only(result.params)
     for name, value in TRUE.items():

@@ -5,6 +5,7 @@ import optax
 import pytest
 
 from jaxdend.fitting import Parameter, ParameterSpace, fit, normalised, polyak
+from running import QUIET
 
 SPACE = ParameterSpace(
     {"a": Parameter(-4.0, 4.0, scale="linear"), "b": Parameter(-4.0, 4.0, scale="linear")}
@@ -70,7 +71,7 @@ def test_polyak_without_the_loss_says_so():
 )
 def test_every_start_of_a_fit_has_its_own(rule):
     starts = SPACE.sample(2, 5)
-    options = {"optimizer": rule, "steps": 150, "chunk": 50, "clip": None, "progress": False}
+    options = {"optimizer": rule, "steps": 150, "chunk": 50, "clip": None, "run": QUIET}
     together = fit(loss, SPACE, starts=starts, **options)
     alone = fit(loss, SPACE, starts=starts[3:4], **options)
     np.testing.assert_allclose(together.losses[:, 3:4], alone.losses, rtol=1e-7)
@@ -84,7 +85,7 @@ def test_a_start_at_the_minimum_stays_there():
         return jnp.sum((SPACE.to_vector(p) - target) ** 2)
 
     result = fit(
-        bowl, SPACE, starts=target[None], steps=3, clip=None, optimizer=polyak(), progress=False
+        bowl, SPACE, starts=target[None], steps=3, clip=None, optimizer=polyak(), run=QUIET
     )
     assert jax.numpy.isfinite(result.vectors).all()
     np.testing.assert_allclose(result.vectors[-1], result.vectors[0], atol=1e-6)

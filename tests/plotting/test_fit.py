@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from jaxdend.plotting import plot_fit
+from running import QUIET
 
 TS = np.linspace(0.0, 10.0, 21)
 TRUE = {"gna": 0.12, "gk": np.array([0.03, 0.04]), "e": -65.0}
@@ -115,7 +116,7 @@ def test_a_result_of_the_fitting_loop():
     def loss(p):
         return jnp.log(p["g"] / 0.1) ** 2 + jnp.sum((p["e"] + 70.0) ** 2)
 
-    found = fit(loss, space, starts=4, steps=10, progress=False)
+    found = fit(loss, space, starts=4, steps=10, run=QUIET)
     figure, axes = plot_fit(found, {"g": 0.1, "e": -70.0})
     figure.canvas.draw()
     names = [t.get_text() for t in axes["parameters"].get_yticklabels()]

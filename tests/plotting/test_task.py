@@ -6,13 +6,14 @@ import pytest
 from jaxdend.plotting import plot_responses, plot_task
 from jaxdend.plotting.task import HIGH, LOW, TRACES
 from jaxdend.tasks import AbstractNeuron, Placement, train
+from running import QUIET
 from toy_task import TRAINING, DrawnVeto, Rising, Veto, xor
 
 FEW = dataclasses.replace(TRAINING, steps=4)
 
 
 def trained(task):
-    return train(task, seed=2, training=FEW, progress=False)
+    return train(task, seed=2, training=FEW, run=QUIET)
 
 
 @pytest.fixture(scope="module")

@@ -384,3 +384,24 @@ def test_recorded_current_as_an_input():
 def test_wrong_recordings(changes, message):
     with pytest.raises(RecordingError, match=message):
         sweep(**changes)
+
+
+def test_a_bit_turned_or_an_archive_cut_short_is_one_error(tmp_path):
+    one = Recording(np.arange(50.0), np.sin(np.arange(50.0)), name="a")
+    path = write_recordings([one], tmp_path / "x.npz")
+    data, rng = path.read_bytes(), np.random.default_rng(0)
+    noticed = 0
+    for _ in range(60):
+        turned = bytearray(data)
+        turned[int(rng.integers(len(data)))] ^= 1 << int(rng.integers(8))
+        path.write_bytes(turned)
+        try:
+            (found,) = read_recordings(path)
+        except RecordingError:
+            noticed += 1
+        else:
+            np.testing.assert_array_equal(found.v, one.v)
+    assert noticed > 30
+    path.write_bytes(data[:-30])
+    with pytest.raises(RecordingError, match=r"x\.npz: not a complete \.npz file"):
+        read_recordings(path)

@@ -1,6 +1,7 @@
 """The store of a sweep: what a reader sees, other configurations, full disks and damaged files."""
 
 import errno
+import json
 import shutil
 
 import jax
@@ -10,7 +11,9 @@ import pytest
 import xarray
 import zarr
 
-from jaxdend.sweep import Store, _store, open_sweep, run_sweep
+from jaxdend import SavedFileError
+from jaxdend.files import locked
+from jaxdend.sweep import Store, _store, failed_points, grid, open_sweep, run_sweep
 from small_sweep import TWO, Small, files, make
 
 DESIGN = Small(60)
@@ -172,7 +175,7 @@ def test_what_killed_writers_leave_is_removed(whole, copy):
 
 
 def test_two_runs_do_not_share_a_store(copy):
-    with _store.locked(copy), pytest.raises(BlockingIOError, match="another run"):
+    with locked(copy), pytest.raises(BlockingIOError, match="another run"):
         go_on(copy)
 
 
@@ -199,3 +202,125 @@ def test_without_zarr(monkeypatch, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "zarr", None)
     with pytest.raises(ImportError, match=r"jaxdend\[sweep\]"):
         run_sweep(make, TWO, tmp_path / "out")
+
+
+def lose(store, name, unit):
+    """Remove a file as an interrupted copy does."""
+    file = store / name / "c" / str(unit)
+    (file / "0" if file.is_dir() else file).unlink()
+
+
+@pytest.mark.parametrize("name", ["trace", "last", "count", "a", "b"])
+@pytest.mark.parametrize("empty", [False, True])
+def test_points_that_lost_files_are_not_done_for_every_reader(whole, copy, name, empty):
+    lose(copy, name, 2)
+    if empty:
+        file = copy / name / "c" / "2"
+        (file / "0" if file.is_dir() else file).write_bytes(b"")
+    store = Store.open(copy)
+    assert store.lost() == [2]
+    np.testing.assert_array_equal(np.flatnonzero(~store.done()), [2])
+    assert store.counts()[0] == 10
+    with pytest.warns(UserWarning, match=r"copy\.zarr has lost files of 10 points.*--resume"):
+        ds = open_sweep(copy)
+    np.testing.assert_array_equal(np.flatnonzero(ds.status.values == 0), np.arange(20, 30))
+    good = open_sweep(whole)
+    kept = np.r_[0:20, 30:60]
+    np.testing.assert_array_equal(ds.status.values[kept], good.status.values[kept])
+    with pytest.warns(UserWarning, match="lost files"):
+        assert [row["point"] for row in failed_points(copy) if 20 <= row["point"] < 30] == []
+    assert go_on(copy).computed == 10
+    assert files(copy) == files(whole)
+
+
+def test_files_that_are_no_units_are_passed_over(whole, copy):
+    for name in ("99", "6", "007", "-1", "٣", "x", ".DS_Store"):
+        (copy / "status" / "c" / name).write_bytes(b"stray")
+    store = Store.open(copy)
+    assert store.done().all()
+    assert store.counts() == Store.open(whole).counts()
+    assert len(store.times()) == 6
+    np.testing.assert_array_equal(open_sweep(copy).status, open_sweep(whole).status)
+    assert go_on(copy).computed == 0
+
+
+@pytest.mark.parametrize(("name", "file"), [("status", "3"), ("last", "3"), ("trace", "3/0")])
+def test_a_damaged_file_is_named_to_every_reader(whole, copy, name, file):
+    path = copy / name / "c" / file
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes(data)
+    said = rf"{name}/c/{file} is damaged.*--resume --verify"
+    with pytest.raises(SavedFileError, match=said):
+        open_sweep(copy)[name].load()
+    store = Store.open(copy)
+    with pytest.raises(SavedFileError, match=said):
+        store.read(name, 3)
+    if name == "status":
+        with pytest.raises(SavedFileError, match=said):
+            store.counts()
+    assert go_on(copy, verify=True).computed == 10
+    assert files(copy) == files(whole)
+
+
+@pytest.mark.parametrize("how", ["array description", "unlike"])
+def test_a_damaged_description_is_an_error_with_the_path(copy, how):
+    described = json.loads((copy / "zarr.json").read_text(encoding="utf-8"))
+    inner = described["consolidated_metadata"]["metadata"]
+    if how == "unlike":
+        inner["last"]["shape"] = [7]
+    else:
+        del inner["last"]
+        (copy / "last" / "zarr.json").unlink()
+    (copy / "zarr.json").write_text(json.dumps(described), encoding="utf-8")
+    with pytest.raises(SavedFileError, match=r"copy\.zarr is not a complete store"):
+        open_sweep(copy)
+
+
+WRONG = {
+    "status": "is taken",
+    "point": "is taken",
+    "a/b": "use no '/'",
+    "a\\b": "use no '/'",
+    "a\0b": "no control characters",
+    "..": "begin with",
+    ".hidden": "begin with",
+    "__x": "begin with",
+    "zarr.json": "zarr.json",
+    "µ" * 128: "255 bytes",
+    "trace_0": "dimension of the output 'trace'",
+    "a": "an axis and an output are both called 'a'",
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_names_that_a_store_cannot_have_are_refused_before_anything_runs(tmp_path, name):
+    if name not in ("status",):  # which says what became of the point, see `run_sweep`
+        asked = []
+
+        def named(labels):
+            asked.append(labels)
+            return lambda p: {"trace": jnp.zeros(3), name: p["a"]}
+
+        with pytest.raises(ValueError, match=WRONG[name]):
+            run_sweep(named, DESIGN, tmp_path / "out", progress=False)
+        assert len(asked) == 1  # to look at the shapes
+    if name not in ("trace_0", "a"):
+        with pytest.raises(ValueError, match=WRONG[name]):
+            run_sweep(
+                lambda labels: lambda p: {"x": p[name]}, grid({name: [1.0, 2.0]}),
+                tmp_path / "out", progress=False,
+            )  # fmt: skip
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["x[b]", "p$_{$", "a b", "µ", "c", "x.y:z", "0", "a'\"b", "%s{}"])
+def test_any_other_name_comes_back(tmp_path, name):
+    run_sweep(
+        lambda labels: lambda p: {f"out {name}": 2 * p[name]}, grid({name: [1.0, 2.0, 3.0]}),
+        tmp_path / "out", chunk=2, progress=False,
+    )  # fmt: skip
+    ds = open_sweep(tmp_path / "out")
+    assert set(ds.coords) == {name, "status"}
+    np.testing.assert_array_equal(ds[name], [1, 2, 3])
+    np.testing.assert_array_equal(ds[f"out {name}"], [2, 4, 6])

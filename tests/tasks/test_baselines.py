@@ -7,12 +7,13 @@ import pytest
 
 from jaxdend.tasks import Training, make_task, train
 from jaxdend.tasks.baselines import baseline, count_spikes
+from running import QUIET
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_perceptron_learns_and_but_not_xor(seed):
-    assert train(make_task("xor_perceptron"), seed=seed, progress=False).accuracy <= 0.75
-    assert train(baseline("perceptron", "AND"), seed=seed, progress=False).solved
+    assert train(make_task("xor_perceptron"), seed=seed, run=QUIET).accuracy <= 0.75
+    assert train(baseline("perceptron", "AND"), seed=seed, run=QUIET).solved
 
 
 @pytest.mark.parametrize("name", ["xor_passive", "xor_lif"])
@@ -32,7 +33,7 @@ def test_no_random_point_neuron_computes_xor(name):
 @pytest.mark.parametrize("name", ["xor_passive", "xor_lif"])
 def test_no_trained_point_neuron_computes_xor(name):
     few = Training(configs=32, starts=2, steps=20, rate=0.3)
-    assert train(make_task(name), seed=0, training=few, progress=False).accuracy <= 0.75
+    assert train(make_task(name), seed=0, training=few, run=QUIET).accuracy <= 0.75
 
 
 def test_spikes_are_counted_with_a_gradient():

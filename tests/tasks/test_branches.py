@@ -7,6 +7,7 @@ import pytest
 
 from jaxdend.tasks import evaluate, make_task, train
 from jaxdend.tasks.branches import Branches
+from running import QUIET
 
 
 def wired(excitation, inhibition, somatic=1e-5, tonic=1e-4):
@@ -70,6 +71,6 @@ def test_random_wirings_do_not_solve_xor():
 @pytest.mark.parametrize("name", ["and", "nand", "xor_nmda", "xor_sublinear"])
 def test_training_finds_the_wiring(name):
     task = make_task(name)
-    result = train(task, seed=1, progress=False)
+    result = train(task, seed=1, run=QUIET)
     assert result.start_margin < result.margin
     assert result.solved

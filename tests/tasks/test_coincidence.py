@@ -6,6 +6,7 @@ import pytest
 
 from jaxdend.tasks import evaluate, train
 from jaxdend.tasks.coincidence import Clustering, bac_window, clustering, summation
+from running import QUIET
 
 BURSTING = {  # the best of 256 random configurations, seed 0
     "epsp": 0.9292497,
@@ -70,6 +71,6 @@ def test_score_wants_both(clustered):
 @pytest.mark.slow
 @pytest.mark.parametrize("make", [clustering, bac_window])
 def test_training(make):
-    result = train(make(), seed=0, progress=False)
+    result = train(make(), seed=0, run=QUIET)
     assert result.solved
     assert result.start_margin <= result.margin

@@ -8,6 +8,7 @@ import pytest
 from jaxdend.tasks import train
 from jaxdend.tasks.base import Training
 from jaxdend.tasks.rall import PATTERNS, TAU, RallChain, rall
+from running import QUIET
 
 EPSILON = (0.25, 1.0, 2.0)
 # rows: proximal first, distal first, together; columns: EPSILON; NaN where none is known
@@ -66,6 +67,6 @@ def test_the_published_arrangement_scores_as_published():
 
 @pytest.mark.slow
 def test_learns_where_inputs_go():
-    result = train(rall(), seed=0, training=Training(configs=2, starts=2, steps=60), progress=False)
+    result = train(rall(), seed=0, training=Training(configs=2, starts=2, steps=60), run=QUIET)
     assert result.margin > result.start_margin + 0.1
     assert result.params["position"][0] > result.params["position"][2]

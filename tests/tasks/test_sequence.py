@@ -15,6 +15,7 @@ from jaxdend.tasks.sequence import (
     velocity,
     velocity_8ms,
 )
+from running import QUIET
 
 
 @pytest.fixture(scope="module")
@@ -102,13 +103,13 @@ def test_bad_tasks_are_refused():
 @pytest.mark.slow
 @pytest.mark.parametrize("task", [order(), order_reverse()], ids=["order", "reverse"])
 def test_learns_an_order(task):
-    result = train(task, seed=0, progress=False)
+    result = train(task, seed=0, run=QUIET)
     assert result.start_margin < 0.0
     assert result.solved
 
 
 @pytest.mark.slow
 def test_learns_a_slow_velocity():
-    result = train(velocity_8ms(), seed=0, progress=False)
+    result = train(velocity_8ms(), seed=0, run=QUIET)
     assert result.start_margin < 0.0
     assert result.responses.argmax() == INTERVALS.index(8.0)

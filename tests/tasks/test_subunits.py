@@ -7,6 +7,7 @@ import pytest
 
 from jaxdend.tasks import evaluate, make_task, train, truth_table
 from jaxdend.tasks.subunits import answers, patterns, positive_classes, solve
+from running import QUIET
 
 BINDINGS = ("BINDING", "BINDING2", "BINDING3")
 
@@ -112,6 +113,6 @@ def test_figures_have_their_material(task):
 
 @pytest.mark.slow
 def test_training_binds(task):
-    result = train(task, seed=0, progress=False)
+    result = train(task, seed=0, run=QUIET)
     assert result.solved
     assert result.start_margin < 0.0

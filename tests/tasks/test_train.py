@@ -20,6 +20,7 @@ from jaxdend.tasks import (
     train,
 )
 from jaxdend.tasks.train import CHUNK, scaled, weight_noise
+from running import in_a_run
 from toy_task import TRAINING, Veto, xor
 
 TASK = xor()
@@ -40,7 +41,7 @@ class Walled(AbstractNeuron):
 
 
 def trained(task=TASK, **options) -> TaskResult:
-    return train(task, **({"progress": False} | options))
+    return train(task, **in_a_run(options))
 
 
 def same(a: TaskResult, b: TaskResult) -> None:
@@ -151,7 +152,7 @@ def test_the_checkpoints_of_a_killed_run_go_on_bit_for_bit(steps, tmp_path, monk
     whole = trained(seed=2)
     module = sys.modules["jaxdend.tasks.train"]  # the package has the function by that name
     monkeypatch.setattr(module, "_result", kill)  # the last moment to be killed
-    saving = {"seed": 2, "save_to": tmp_path, "save_every": 2}
+    saving = {"seed": 2, "folder": tmp_path, "every": 2}
     with pytest.raises(SystemExit):
         trained(training=dataclasses.replace(TRAINING, steps=steps), **saving)
     monkeypatch.undo()
@@ -162,6 +163,54 @@ def test_the_checkpoints_of_a_killed_run_go_on_bit_for_bit(steps, tmp_path, monk
     same(resumed, whole)
     assert resumed.margin == whole.margin
     same(trained(**saving, resume=True), whole)
+
+
+@pytest.mark.parametrize("kills", [(4,), (5, 6), (7, 8, 12)])
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+def test_a_run_killed_several_times_counts_the_simulations_of_one(
+    kills, noise, tmp_path, monkeypatch
+):
+    """Of its history: what was computed again after a kill counts once."""
+    module = sys.modules["jaxdend.tasks.train"]
+    look = module._Watch.__call__
+    training = dataclasses.replace(TRAINING, noise=noise, copies=3)
+    saving = {"seed": 2, "training": training, "save_every": 3}
+    whole = trained(**saving)
+    assert whole.solved
+    assert whole.fit.steps > max(kills)
+    for kill in kills:
+
+        def killed(self, step, losses, vectors, kill=kill):
+            if step == kill:
+                raise SystemExit
+            return look(self, step, losses, vectors)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(module._Watch, "__call__", killed)
+            with pytest.raises(SystemExit):
+                trained(**saving, save_to=tmp_path, resume=True)
+    resumed = trained(**saving, save_to=tmp_path, resume=True)
+    same(resumed, whole)
+    assert resumed.simulations == whole.simulations
+
+
+def test_looks_with_noise_are_counted_where_solutions_did_not_withstand_it(tmp_path, monkeypatch):
+    """As long as none does: every step that solves the task was tried with noise."""
+    module = sys.modules["jaxdend.tasks.train"]
+    monkeypatch.setattr(module, "ROBUST", 2.0)  # more than every repeat
+    training = dataclasses.replace(TRAINING, rate=0.2, noise=0.1, copies=3, steps=25)
+    whole = trained(seed=2, training=training)
+    few = dataclasses.replace(training, steps=22)
+    part = trained(seed=2, training=few, save_to=tmp_path)
+    resumed = trained(seed=2, training=training, save_to=tmp_path, resume=True)
+    same(resumed, whole)
+    steps = (
+        4 * training.configs + 4 * 4 * 25 * training.starts
+    )  # three noisy copies and an exact one
+    assert whole.simulations > steps + 4 * (25 + CHUNK)
+    assert part.simulations < resumed.simulations == whole.simulations
+    again = trained(seed=2, training=training, resume=part.fit)
+    assert again.simulations == whole.simulations
 
 
 def test_resume_of_a_solution_is_the_solution():

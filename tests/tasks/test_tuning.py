@@ -13,6 +13,7 @@ from jaxdend.tasks.tuning import (
     orientation,
     selectivity_index,
 )
+from running import QUIET
 
 NEURON = TunedBranches(branches=2, k=3)
 TASK = Selectivity("toy", NEURON, gain=0.2, match=0.05, least=3.0)
@@ -142,7 +143,7 @@ def test_placement_groups_by_orientation():
 @pytest.mark.slow
 def test_nmda_spikes_sharpen_the_tuning_after_training():
     task = orientation(0)
-    result = train(task, seed=0, progress=False)
+    result = train(task, seed=0, run=QUIET)
     neuron, control = result.responses.reshape(2, 8)
     sharp, flat = selectivity_index(ORIENTATIONS, [neuron, control])
     assert result.solved

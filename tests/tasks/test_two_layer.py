@@ -25,6 +25,7 @@ from jaxdend.tasks.two_layer import (
     subunit,
     two_layer,
 )
+from running import QUIET
 
 B = len(BRANCHES)
 
@@ -113,7 +114,7 @@ def test_the_task(counts, rates):
     _, score = evaluate(task, truth)
     assert bool(score.solved)
     assert float(score.margin) == pytest.approx(float(score.accuracy - task.linear_r2))
-    result = train(task, seed=0, progress=False)
+    result = train(task, seed=0, run=QUIET)
     assert result.solved
     assert result.start_margin < result.margin
 

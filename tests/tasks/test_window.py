@@ -12,6 +12,7 @@ from jaxdend.tasks.window import (
     integration_window_10,
     measured_window,
 )
+from running import QUIET
 
 NARROW, BROAD = integration_window(), integration_window_10()
 X = np.asarray(NARROW.patterns)[:, 0]  # ms
@@ -85,8 +86,8 @@ def test_placement():
 @pytest.mark.slow
 def test_both_windows_are_learned_from_the_same_start():
     one = Training(configs=1, starts=1, steps=150, rate=0.1)
-    narrow = train(NARROW, seed=6, training=one, progress=False)
-    broad = train(BROAD, seed=6, training=one, progress=False)
+    narrow = train(NARROW, seed=6, training=one, run=QUIET)
+    broad = train(BROAD, seed=6, training=one, run=QUIET)
     assert all(narrow.start_params[name] == broad.start_params[name] for name in FAST)
     assert max(narrow.start_margin, broad.start_margin) < 0
     assert (narrow.solved, broad.solved) == (True, True)

@@ -7,6 +7,7 @@ import pytest
 
 from jaxdend.tasks import evaluate, make_task, robustness, train
 from jaxdend.tasks.xor import DT, DCaAPNeuron, busiest
+from running import QUIET
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def test_gradient_reaches_weights_sites_times_and_conductance(task, params):
 
 @pytest.mark.slow
 def test_training_solves_it_and_noise_in_the_weights_does_not_undo_it(task):
-    result = train(task, seed=1, progress=False)
+    result = train(task, seed=1, run=QUIET)
     assert result.solved
     assert result.margin >= 5.0
     # Training ends where 63 of 64 noisy repeats are right: fewer than 0.9 of others are, where that
