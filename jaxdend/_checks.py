@@ -3,6 +3,7 @@
 from typing import Any
 
 import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -132,7 +133,8 @@ def check_bins(train: Binned, name: str, begin: float, dt: float) -> None:
 def check_numbers(cell: Cell, inputs: tuple) -> None:
     """Refuse NaN before it spreads; traced numbers are looked at by the solve itself."""
     for path, leaf in jax.tree_util.tree_leaves_with_path((cell, inputs)):
-        if is_concrete(leaf) and jnp.issubdtype(leaf.dtype, jnp.inexact):
+        number = isinstance(leaf, float) or eqx.is_inexact_array(leaf)
+        if number and is_concrete(leaf):
             bad = np.isnan(np.asarray(leaf))
             if bad.any():
                 where = f" (entry {int(np.argmax(bad))})" if bad.ndim else ""

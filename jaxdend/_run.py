@@ -123,7 +123,7 @@ def _prepared(
         model = replace(model, placed=placed, tables=tables)
     if setting.chooses:
         model = replace(model, edges=Edges.of(model.inputs, grid.dtype))
-    y0 = _start(model, v0, setting.rounded)
+    y0 = _start(model, v0, setting)
     if not setting.staggered:
         y0 = State(y0.v, y0.mechanisms, model.recall(model.start, y0.inputs))
         y0 = State(model.settle(y0.v, y0.inputs, model.start), y0.mechanisms, y0.inputs)
@@ -237,10 +237,10 @@ def _outside(inputs: tuple, plan: dict[str, Any], n: int) -> Array:
     return jnp.any(jnp.stack(bad)) if bad else jnp.asarray(False)
 
 
-def _start(model: Model, v0: Array | State, rounded: bool) -> State:
+def _start(model: Model, v0: Array | State, setting: Setting) -> State:
     """The first state; one without inputs, as from `rest`, meets them at their beginning."""
     if not isinstance(v0, State):
-        return model.initial(v0, rounded)
+        return model.initial(v0, setting.rounded, setting.staggered)
     if len(v0.inputs) == len(model.placed):
         return v0
     if v0.inputs:
@@ -248,7 +248,8 @@ def _start(model: Model, v0: Array | State, rounded: bool) -> State:
             f"simulate: v0 is a State with {len(v0.inputs)} inputs, but {len(model.placed)} are "
             "given; go on with the inputs that it came from, or start from a State without any."
         )
-    return State(v0.v, v0.mechanisms, model.initial_inputs(v0.v, rounded))
+    inputs = model.initial_inputs(v0.v, setting.rounded, setting.staggered)
+    return State(v0.v, v0.mechanisms, inputs)
 
 
 def _extent(y: State) -> Array:

@@ -6,18 +6,12 @@
 Branch points and compartments of area 0 have C = 0: their voltage follows from the others. The same
 `Model` serves the staggered steps, the Rosenbrock methods, `rest` and any solver of diffrax.
 
-Words, the same in all files:
-
-- A *compartment* is a piece of membrane; users see its number, `0 … n - 1`.
-- A *node* is whatever has a voltage of its own in the tree: the compartments, which come first, and
-  the branch points without membrane behind them, `0 … N - 1`.
-- A *position* is where a node stands in memory while a model runs. Only `order` tells positions
-  from nodes; below it, arrays `(N,)` may be in either numbering, and no equation depends on it.
-- A *place* is how a user names compartments: a region, a number, a mask. A *site* is the
-  compartment that one element of an input acts on, or that a recorder looks at; an input has `k` of
-  them, and several may be the same compartment. -1 is nowhere.
-- A *slot* is a state that several mechanisms feel, that is a concentration: `(i, name)`, the
-  mechanism that moves it and what it calls it. States that are no slot concern their owner alone.
+Words: a *compartment* is a piece of membrane, numbered `0 … n - 1` for users. A *node* has a
+voltage of its own: compartments first, then branch points, `0 … N - 1`. A *position* is where a
+node stands while a model runs, the affair of `order` alone. A *place* is how a user names
+compartments (region, number, mask). A *site* is the compartment that one of the `k` elements of an
+input acts on, or that a recorder looks at; -1 is nowhere. A *slot* `(mechanism, name)` is a state
+that other mechanisms feel too, a concentration.
 """
 
 from dataclasses import replace
@@ -256,13 +250,13 @@ class Model(eqx.Module):
 
     # --- time -------------------------------------------------------------------------------
 
-    def initial(self, v0: Array, rounded: bool) -> State:
+    def initial(self, v0: Array, rounded: bool, staggered: bool = False) -> State:
         """The state at `start` for `v0`, a number or `(n,)` mV: every gate at rest there."""
         spread = jnp.broadcast_to(v0, (self.n,)).astype(self.area.dtype)
         hidden = jnp.full(len(self.area) - self.n, jnp.mean(spread))
         zero = jnp.zeros_like(self.area)
         v = self.complete(jnp.concatenate([spread, hidden]), zero, zero)
-        return State(v, self.at_rest(v, None), self.initial_inputs(v, rounded))
+        return State(v, self.at_rest(v, None), self.initial_inputs(v, rounded, staggered))
 
     def at_rest(self, v: Array, writers: list[dict[str, Array]] | None) -> list[dict[str, Array]]:
         """The mechanisms' states at rest at `v (N,)` mV.
@@ -297,14 +291,24 @@ class Model(eqx.Module):
             for item, x, env in zip(self.inserted, blank, envs, strict=True)
         ]
 
-    def initial_inputs(self, v: Array, rounded: bool) -> list:
-        """What `State.inputs` holds at `start`, at `v (N,)` mV."""
-        return [
-            item.input.init(item.at.take(v))
-            if table is None
-            else table.before(item.input, self.start, self.h, rounded)
-            for item, table in zip(self.placed, self.tables, strict=True)
-        ]
+    def initial_inputs(self, v: Array, rounded: bool, staggered: bool = False) -> list:
+        """What `State.inputs` holds at `start`, at `v (N,)` mV.
+
+        Where steps are `staggered` and not `rounded`, states live half a step ahead of the voltage.
+        """
+        lag = self.h / 2
+        out = []
+        for item, table in zip(self.placed, self.tables, strict=True):
+            near, x = item.at.take(v), None
+            if table is None or item.input.coupled:
+                x = item.input.init(near)
+                if jax.tree.leaves(x) and staggered and not rounded:
+                    x = item.input.advance(near, x, self.start, self.start + lag, lag)
+            if table is not None:
+                past = table.before(item.input, self.start, self.h, rounded)
+                x = past if x is None else jax.tree.map(jnp.add, x, past)
+            out.append(x)
+        return out
 
     def advance(
         self, v: Array, mechanisms: list[dict[str, Array]], ions: Currents, h: Array
@@ -364,8 +368,12 @@ def vector_field(t: Array, y: State, args: Model) -> State:
     live = args.capacitance > 0
     dv = jnp.where(live, slopes.v / jnp.where(live, args.capacitance, 1.0), 0.0)
     inputs = [
-        jax.tree.map(jnp.zeros_like, x) if dx is None else dx
-        for x, dx in zip(y.inputs, slopes.inputs, strict=True)
+        dx
+        if dx is not None
+        else jax.tree.map(jnp.zeros_like, x)  # follows from the events alone
+        if item.input.eventful
+        else item.input.derivative(item.at.take(full.v), x, t)
+        for item, x, dx in zip(args.placed, y.inputs, slopes.inputs, strict=True)
     ]
     return State(dv, slopes.mechanisms, inputs)
 

@@ -384,7 +384,7 @@ def _moved(model: Model, state: State, ion: str) -> tuple[Array, Array]:
 
 
 def _input(model: Model, index: int, what: str, kind: str = "", *has: str) -> AbstractInput:
-    """The input number `index`; one that `has` something of these is called `kind`."""
+    """The input number `index`, one with what it `has`, of the kind that errors call `kind`."""
     inputs = model.inputs
     there = isinstance(index, int) and 0 <= index < len(inputs)
     if there and (not has or any(hasattr(inputs[index], name) for name in has)):

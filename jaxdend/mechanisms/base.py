@@ -351,8 +351,9 @@ def concentrations_read(mechanism: AbstractMechanism) -> set[str]:
         here = dict.fromkeys(mechanism.reads, v)
         current = dict.fromkeys(mechanism.writes, v)
         env = Env(v[0], dict(here), _Noted(here, seen), _Noted(here, seen), current)
+        seen.clear()  # equinox has looked at all of them when it made `env`
         x = mechanism.initial(v, env)
-        return mechanism.currents(v, x, env), mechanism.derivative(v, x, env)
+        return list(mechanism.currents(v, x, env).values()), mechanism.derivative(v, x, env)
 
     jax.eval_shape(look, jnp.zeros(max(sizes, default=1)))
     return seen & set(mechanism.reads)

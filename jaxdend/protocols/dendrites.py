@@ -380,7 +380,7 @@ def dcaap_curve(
     **Source:** Gidon et al. 2020, Science 367:83.
     """
     sites = known_sites(cell, [site, soma], "site and soma")
-    gates = {name: Gate("DCaAP", name, site) for name in ("t_last", "K")}
+    gates = {name: Gate(mechanism="DCaAP", state=name, sites=site) for name in ("t_last", "K")}
     plan = (event, onset, duration)
     amplitudes = jnp.asarray(amplitudes, float)
     return _dcaap_curve(cell, sites, amplitudes, gates, plan, numbers(options))

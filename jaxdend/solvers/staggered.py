@@ -148,6 +148,8 @@ def staggered_step(
             v = _balanced(model, v, half, mechanisms, envs, inputs, t)
     if used is not None:  # the current that flowed: at mid-step, as NEURON's second_order_cur
         ions = {ion: i + ion_slopes[ion] * used for ion, i in ions.items()}
+    if not rounded:  # states live half a step ahead of the voltage
+        window = mid, mid + h
     inputs = [
         item.input.advance(item.at.take(v), x, *window, h)
         for item, x in zip(model.placed, inputs, strict=True)
