@@ -19,6 +19,7 @@ from jaxdend._errors import (
     ConfigError as ConfigError,
     MorphologyError as MorphologyError,
     RecordingError as RecordingError,
+    SavedFileError as SavedFileError,
     SimulationError as SimulationError,
 )
 from jaxdend.cable import Tree as Tree, TreeMatrix as TreeMatrix

@@ -16,9 +16,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
 from jaxdend._code import Reads, normal, reads
+from jaxdend._jax import Tracer
 
 LARGEST = 1 << 20  # bytes of an array up to which its content is compared
 MOST = 20_000  # parts of a function that are looked at

@@ -6,18 +6,12 @@
 Branch points and compartments of area 0 have C = 0: their voltage follows from the others. The same
 `Model` serves the staggered steps, the Rosenbrock methods, `rest` and any solver of diffrax.
 
-Words, the same in all files:
-
-- A *compartment* is a piece of membrane; users see its number, `0 … n - 1`.
-- A *node* is whatever has a voltage of its own in the tree: the compartments, which come first, and
-  the branch points without membrane behind them, `0 … N - 1`.
-- A *position* is where a node stands in memory while a model runs. Only `order` tells positions
-  from nodes; below it, arrays `(N,)` may be in either numbering, and no equation depends on it.
-- A *place* is how a user names compartments: a region, a number, a mask. A *site* is the
-  compartment that one element of an input acts on, or that a recorder looks at; an input has `k` of
-  them, and several may be the same compartment. -1 is nowhere.
-- A *slot* is a state that several mechanisms feel, that is a concentration: `(i, name)`, the
-  mechanism that moves it and what it calls it. States that are no slot concern their owner alone.
+Words: a *compartment* is a piece of membrane, numbered `0 … n - 1` for users. A *node* has a
+voltage of its own: compartments first, then branch points, `0 … N - 1`. A *position* is where a
+node stands while a model runs, the affair of `order` alone. A *place* is how a user names
+compartments (region, number, mask). A *site* is the compartment that one of the `k` elements of an
+input acts on, or that a recorder looks at; -1 is nowhere. A *slot* `(mechanism, name)` is a state
+that other mechanisms feel too, a concentration.
 """
 
 from dataclasses import replace

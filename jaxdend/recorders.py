@@ -351,7 +351,7 @@ class Conductance(eqx.Module):
     index: int = eqx.field(static=True)
 
     def __call__(self, t: Array, state: State, model: Model) -> Array:
-        """The conductance, `(k,)` µS."""
+        """The conductance of the group at time `t`, `(k,)` µS."""
         item = _input(model, self.index, "Conductance")
         try:
             return item.conductance_at(state.inputs[self.index], t)

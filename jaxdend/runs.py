@@ -54,7 +54,7 @@ class Run:
     progress: bool = field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:
-        """Reject what cannot work."""
+        """Refuse settings with which no run can work."""
         if self.every is not None and self.every < 1:
             raise ValueError(f"Run: every must be at least 1 step, got {self.every}")
         if self.resume is True and self.folder is None:

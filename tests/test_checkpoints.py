@@ -13,7 +13,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from jaxdend._errors import SavedFileError
+from jaxdend import SavedFileError
 from jaxdend.checkpoints import Checkpoints
 
 HEADER = {"what": "a test", "size": [2, 3]}

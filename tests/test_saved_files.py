@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import jaxdend as jd
-from jaxdend._errors import SavedFileError
+from jaxdend import SavedFileError
 from jaxdend.channels import HH, Leak
 from jaxdend.dynamics import State
 from jaxdend.emulator import Emulator

@@ -30,7 +30,7 @@ from jaxdend.config.schema import (
     places,
     text,
 )
-from jaxdend.sweep._names import refuse_name
+from jaxdend.sweep import refuse_name
 from jaxdend.synapses import AbstractSynapse
 
 Change = Callable[[Array], dict[str, Any]]  # value of an axis -> paths of a model and their values

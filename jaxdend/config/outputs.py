@@ -11,8 +11,7 @@ from jaxdend.config import registry
 from jaxdend.config.model import located
 from jaxdend.config.schema import Key, Place, Table, check_table, check_tables, integer, text
 from jaxdend.fitting import features
-from jaxdend.sweep import OUTPUTS
-from jaxdend.sweep._names import refuse_name
+from jaxdend.sweep import OUTPUTS, refuse_name
 
 DEFAULT = [{"kind": "peak"}, {"kind": "spike_count"}]
 _LONGEST = 10**6  # numbers that an output can have

@@ -135,7 +135,7 @@ def number(
 
 
 def integer(*, least: int | None = None, most: int = _MOST) -> Check:
-    """A check that a value of the file is a whole number, from `least` to `most`."""
+    """A check that a value is a whole number, at least `least` and at most `most`."""
 
     def check(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int):

@@ -142,7 +142,7 @@ def sample_posterior(
 
 
 class _Walk(NamedTuple):
-    """How the chains move."""
+    """The way in which the chains of a sampler move."""
 
     method: str
     warmup: int

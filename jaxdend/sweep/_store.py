@@ -174,7 +174,7 @@ class Store:
         return unit * self.lanes, min((unit + 1) * self.lanes, self.n)
 
     def done(self) -> np.ndarray:
-        """`(units,)` whether each unit is done: the files of all its arrays are there."""
+        """Whether each unit is done, `(units,)` of bool: the files of all its arrays are there."""
         return np.all([self._there(name) for name in self.arrays], axis=0)
 
     def lost(self) -> list[int]:

@@ -11,7 +11,7 @@ import pytest
 import xarray
 import zarr
 
-from jaxdend._errors import SavedFileError
+from jaxdend import SavedFileError
 from jaxdend.files import locked
 from jaxdend.sweep import Store, _store, failed_points, grid, open_sweep, run_sweep
 from small_sweep import TWO, Small, files, make
