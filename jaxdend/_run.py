@@ -139,7 +139,8 @@ def _solved(
     model: Model, y0: State, grid: Array, rows: Array | None, save: Callable, last: Callable,
     look: Callable, outer: Model, setting: Setting,
 ) -> diffrax.Solution:  # fmt: skip
-    solver, adjoint = setting.solver, setting.adjoint
+    solver: Any = setting.solver
+    adjoint = setting.adjoint
     controller: Any = setting.controller
     forward = isinstance(adjoint, diffrax.ForwardMode)
     dt0, max_steps = None, setting.steps

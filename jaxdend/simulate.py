@@ -97,29 +97,30 @@ def simulate(
     mechanism with sudden changes under a solver that would never look at them; `SimulationError`
     for a solve that failed, saying when and where (inside `jax.jit` an `equinox` runtime error).
     """
-    inputs, solver = _given(inputs, solver)
+    inputs, method = _given(inputs, solver)
     steps = count_steps(t0, t1, dt, save_every)
-    inputs = check(cell, inputs, solver)
+    inputs = check(cell, inputs, method)
     plan = _plan(record, cell)
     start = _initial(v0, cell.n)
     grid = np.append(0.0, np.cumsum(np.full(2 * steps, dt / 2))[1::2])  # as NEURON adds
     widths = tuple(_width(group, grid, t0, dt, start) for group in inputs)
-    meter = diffrax.TqdmProgressMeter() if progress is True else progress
-    meter = diffrax.NoProgressMeter() if meter is False else meter
     setting = Setting(
-        solver, steps, save_every, widths, saveat, event, controller, adjoint, in_bytes(memory),
-        meter, max_steps, not is_concrete([i.site for i in inputs], _places(plan)),
+        method, steps, save_every, widths, saveat, event, controller, adjoint, in_bytes(memory),
+        _meter(progress), max_steps, not is_concrete([i.site for i in inputs], _places(plan)),
     )  # fmt: skip
     numbers = in_current_precision((cell, inputs, start, as_leaf(dt), as_leaf(grid), as_leaf(t0)))
-    rows = steps // save_every
-    if is_concrete(numbers, plan):
-        traces = _alone(numbers, plan, setting, rows)
-    else:
-        traces = _traced((*numbers, None), plan, setting)
+    traces = (_alone if is_concrete(numbers, plan) else _traced)(numbers, plan, setting)
     if saveat is None and event is None:
         shown = np.round(t0 + dt * np.arange(0, steps + 1, save_every), 9)
         traces = eqx.tree_at(lambda x: x.ts, traces, jnp.asarray(shown, float))
     return _judged(cell, traces, dt, max_steps) if throw else traces
+
+
+def _meter(progress: bool | diffrax.AbstractProgressMeter) -> diffrax.AbstractProgressMeter:
+    """The progress meter that was asked for."""
+    if progress is True:
+        return diffrax.TqdmProgressMeter()
+    return diffrax.NoProgressMeter() if progress is False else progress
 
 
 def _given(inputs: Any, solver: Any) -> tuple[tuple, Any]:
@@ -128,8 +129,9 @@ def _given(inputs: Any, solver: Any) -> tuple[tuple, Any]:
     return inputs, CrankNicolson() if solver is None else solver
 
 
-def _alone(numbers: tuple, plan: dict[str, Any], setting: Setting, rows: int) -> Traces:
+def _alone(numbers: tuple, plan: dict[str, Any], setting: Setting) -> Traces:
     """A run of known numbers: it can be interrupted, and shares its program with nearby lengths."""
+    rows = setting.steps // setting.save_every
     grid, room, made = numbers[4], rows, None
     plain = setting.saveat is None and setting.event is None and setting.adjoint is None
     if setting.staggered and not setting.chooses and plain:
@@ -153,7 +155,7 @@ def _alone(numbers: tuple, plan: dict[str, Any], setting: Setting, rows: int) ->
 def _traced(numbers: tuple, plan: dict[str, Any], setting: Setting) -> Traces:
     """A run of numbers that are not known, as under `jit`, `vmap` or `grad`."""
     try:
-        return run(numbers, plan, setting)
+        return run((*numbers, None), plan, setting)
     except TypeError as error:
         if "forward-mode" not in str(error):
             raise

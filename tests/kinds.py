@@ -377,12 +377,12 @@ GROUPS: dict[str, dict[str, Case]] = {
         ),
         "PulseTrain": Case(
             lambda i, a, s: jd.PulseTrain(i, 0.6 + s, 1.5, 0.5, 3, 0.03 * a),
-            lambda v, x, t, a, s: -0.03 * a * any(on(t, b, b + 0.5) for b in [0.6 + s, 2.1 + s, 3.6 + s]),
+            lambda v, x, t, a, s: -0.03 * a * any(on(t, b, b + 0.5) for b in [0.6 + s, 2.1 + s, 3.6 + s]),  # noqa: E501
             lambda s: np.array([0.6, 1.1, 2.1, 2.6, 3.6, 4.1]) + s,
         ),
         "Ramp": Case(
             lambda i, a, s: jd.Ramp(i, 1.1 + s, 2.5, 0.01, 0.03 * a),
-            lambda v, x, t, a, s: -on(t, 1.1 + s, 3.6 + s) * (0.01 + (0.03 * a - 0.01) * (t - 1.1 - s) / 2.5),
+            lambda v, x, t, a, s: -on(t, 1.1 + s, 3.6 + s) * (0.01 + (0.03 * a - 0.01) * (t - 1.1 - s) / 2.5),  # noqa: E501
             lambda s: [1.1 + s, 3.6 + s],
         ),
         "Sine": Case(
