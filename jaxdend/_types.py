@@ -120,3 +120,13 @@ def check_order(owner: Any, low: str, high: str, why: str, *, strict: bool = Fal
             f"{type(owner).__name__}: expected {low} {sign} {high}, else {why}; "
             f"got {low} {below[i]:g} and {high} {above[i]:g}."
         )
+
+
+def in_current_precision(numbers: Any) -> Any:
+    """With floating leaves in JAX's precision; a cell may have been made before it was set."""
+
+    def cast(leaf: Any) -> Any:
+        other = isinstance(leaf, jax.Array) and leaf.dtype != jnp.result_type(float)
+        return leaf.astype(float) if other and jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+    return jax.tree.map(cast, numbers)

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
+from jaxdend._types import in_current_precision
 from jaxdend.cell import Cell
 from jaxdend.dynamics import Model, State, build_model
 from jaxdend.jacobian import linearise
@@ -34,7 +35,7 @@ def rest(
     **Raises:** an `equinox` runtime error if no steady state is found near `v0`. A steady state
     need not be stable: a cell that fires by itself is balanced at one, too.
     """
-    return _rest(cell, jnp.asarray(v0, float), tolerance, max_steps, throw)
+    return _rest(in_current_precision(cell), jnp.asarray(v0, float), tolerance, max_steps, throw)
 
 
 @eqx.filter_jit

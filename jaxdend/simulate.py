@@ -14,7 +14,7 @@ from jaxtyping import Array, ArrayLike
 from jaxdend._checks import check, check_bins, count_steps, outside
 from jaxdend._errors import SimulationError
 from jaxdend._subset import Subset, is_concrete
-from jaxdend._types import as_leaf
+from jaxdend._types import as_leaf, in_current_precision
 from jaxdend.cell import Cell
 from jaxdend.dynamics import Model, Placed, State, build_model, by_step, vector_field
 from jaxdend.events import Queue, widest_step
@@ -145,7 +145,7 @@ def simulate(
         meter, max_steps, not is_concrete([i.site for i in inputs], list(plan.values())),
     )  # fmt: skip
     numbers = (cell, inputs, start, as_leaf(dt), as_leaf(grid), as_leaf(t0))
-    traces = _run(_in_current_precision(numbers), plan, setting)
+    traces = _run(in_current_precision(numbers), plan, setting)
     if saveat is None and event is None:
         shown = np.round(t0 + dt * np.arange(0, steps + 1, save_every), 9)
         traces = eqx.tree_at(lambda x: x.ts, traces, jnp.asarray(shown, float))
@@ -215,17 +215,7 @@ def _lone(
     )  # fmt: skip
     grid = as_leaf(np.asarray([0.0, dt]))
     numbers = (cell, inputs, state, as_leaf(dt), grid, as_leaf(t))
-    return _run(_in_current_precision(numbers), {}, setting)
-
-
-def _in_current_precision(numbers: tuple) -> tuple:
-    """With floating leaves in JAX's precision; a cell may have been made before it was set."""
-
-    def cast(leaf: Any) -> Any:
-        other = isinstance(leaf, jax.Array) and leaf.dtype != jnp.result_type(float)
-        return leaf.astype(float) if other and jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
-
-    return jax.tree.map(cast, numbers)
+    return _run(in_current_precision(numbers), {}, setting)
 
 
 @eqx.filter_jit
