@@ -28,6 +28,7 @@ from jaxdend.dynamics import Model as Model, State as State
 from jaxdend.inputs import AbstractInput as AbstractInput
 from jaxdend.mechanisms.base import (
     AbstractChannel as AbstractChannel,
+    AbstractMechanism as AbstractMechanism,
     AbstractPool as AbstractPool,
     Env as Env,
     param as param,

@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from jaxdend.dynamics import Model, Placed, State, build_model, by_step, vector_field
+from jaxdend.dynamics import Model, State, build_model, by_step, vector_field
 from jaxdend.events import Queue
+from jaxdend.inputs import Placed
 from jaxdend.order import Order, cell_order, elimination_order
 from jaxdend.solvers import AbstractRosenbrock, AbstractStaggered
 from jaxdend.solvers.adaptive import AtEdges, TimeShift

@@ -28,7 +28,7 @@ from jaxdend._subset import Mask, Subset, whole
 from jaxdend.cable import TracedTree, Tree, TreeMatrix
 from jaxdend.cell import STACKED, Cell, Inserted
 from jaxdend.events import table_of, traces_at
-from jaxdend.inputs import AbstractInput, Own
+from jaxdend.inputs import AbstractInput, Own, Placed, Sites
 from jaxdend.mechanisms.base import Env, concentrations_read
 from jaxdend.mechanisms.ions import IONS, nernst
 from jaxdend.units import CM_TO_NF, DENSITY_TO_NA
@@ -46,40 +46,6 @@ class State(eqx.Module):
     # Lists: equinox takes an empty tuple for a leaf, and diffrax's Runge-Kutta solvers then fail.
     mechanisms: list[dict[str, Array]] = eqx.field(converter=list)  # as cell.inserted, (k,) each
     inputs: list = eqx.field(converter=list)  # as model.inputs; None for inputs without state
-
-
-class Sites(eqx.Module):
-    """The nodes of an input, one for each of its sites; a number past the last is none."""
-
-    index: Array  # (k,) int
-
-    def take(self, x: Array) -> Array:
-        """`x (N,)` at the sites, `(k,)`; of a site that is nowhere, some other node's value."""
-        return x.at[self.index].get(mode="clip")
-
-    def add_to(self, x: Array, values: Array) -> Array:
-        """`x (N,)` with `values (k,)` added at the sites."""
-        return x.at[self.index].add(values, mode="drop")
-
-
-class Placed(eqx.Module):
-    """An input together with the nodes where it acts."""
-
-    input: AbstractInput
-    at: Sites | Subset
-    single: Sites | None = None  # where its sites are, if its states are carried by node (`at`)
-
-    @property
-    def scattered(self) -> bool:
-        """Whether it acts on single nodes instead of all of them."""
-        return self.single is None
-
-    def gather(self, x: Own, nodes: int) -> Own:
-        """The states `x` of the single sites as they are carried."""
-        if self.single is None:
-            return x
-        add = self.single.add_to
-        return jax.tree.map(lambda z: add(jnp.zeros(nodes, z.dtype), z), x)
 
 
 class Model(eqx.Module):

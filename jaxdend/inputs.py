@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxdend._small import slope
+from jaxdend._subset import Subset
 from jaxdend.rates import exprel
 
 Own = Any  # the state of an input: a pytree of arrays (k,), or None
@@ -238,3 +239,37 @@ class Shifted(AbstractInput):
 
     def impulse(self, lag: Array) -> Own:
         return self.input.impulse(lag)
+
+
+class Sites(eqx.Module):
+    """The nodes of an input, one for each of its sites; a number past the last is none."""
+
+    index: Array  # (k,) int
+
+    def take(self, x: Array) -> Array:
+        """`x (N,)` at the sites, `(k,)`; of a site that is nowhere, some other node's value."""
+        return x.at[self.index].get(mode="clip")
+
+    def add_to(self, x: Array, values: Array) -> Array:
+        """`x (N,)` with `values (k,)` added at the sites."""
+        return x.at[self.index].add(values, mode="drop")
+
+
+class Placed(eqx.Module):
+    """An input together with the nodes where it acts."""
+
+    input: AbstractInput
+    at: Sites | Subset
+    single: Sites | None = None  # where its sites are, if its states are carried by node (`at`)
+
+    @property
+    def scattered(self) -> bool:
+        """Whether it acts on single nodes instead of all of them."""
+        return self.single is None
+
+    def gather(self, x: Own, nodes: int) -> Own:
+        """The states `x` of the single sites as they are carried."""
+        if self.single is None:
+            return x
+        add = self.single.add_to
+        return jax.tree.map(lambda z: add(jnp.zeros(nodes, z.dtype), z), x)

@@ -20,7 +20,8 @@ from jaxtyping import Array
 from jaxdend._small import Matrix, depends, factorise, slope, substitute
 from jaxdend.cable import TreeFactor
 from jaxdend.cell import Inserted
-from jaxdend.dynamics import Model, Placed, State
+from jaxdend.dynamics import Model, State
+from jaxdend.inputs import Placed
 from jaxdend.mechanisms.base import AbstractMechanism, Env
 from jaxdend.units import DENSITY_TO_NA, DENSITY_TO_US
 

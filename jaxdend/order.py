@@ -27,8 +27,9 @@ from jaxtyping import Array
 from jaxdend._subset import Subset, on_cpu
 from jaxdend.cable import TracedTree, Tree
 from jaxdend.cell import Inserted
-from jaxdend.dynamics import Model, Placed, Sites, State
+from jaxdend.dynamics import Model, State
 from jaxdend.events import since_start
+from jaxdend.inputs import Placed, Sites
 
 
 class Order(eqx.Module):

@@ -35,8 +35,7 @@ def rest(
     **Raises:** an `equinox` runtime error if no steady state is found near `v0`. A steady state
     need not be stable: a cell that fires by itself is balanced at one, too.
     """
-    cell = in_current_precision(cell)
-    return _rest(cell, jnp.asarray(v0, float), tolerance, max_steps, throw)
+    return _rest(in_current_precision(cell), jnp.asarray(v0, float), tolerance, max_steps, throw)
 
 
 @eqx.filter_jit

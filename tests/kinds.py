@@ -8,15 +8,13 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.integrate import solve_ivp
 
 import jaxdend as jd
-from jaxdend.stimuli import AbstractStimulus
-from jaxdend.stimuli.base import fraction_on
 from jaxdend.synapses.kinetic import STEPS
+from user_inputs import Electrode, Filter, Kick, Kicked, Relay, Saturating
 
 C, G, E = 0.01, 1e-3, -65.0  # nF, µS, mV of every compartment
 T1, DT, EVERY = 6.0, 0.025, 10
@@ -179,135 +177,9 @@ def kinetic_start():
 # --- what a user writes ---------------------------------------------------------------------------
 
 
-class Kick(AbstractStimulus):
-    """A ramp of 1 nA/ms times `slope` for ever after its onset."""
-
-    site: jax.Array
-    onset: jax.Array
-    rise: jax.Array
-
-    def current(self, t0, t1):
-        begin, end = jnp.maximum(t0, self.onset), jnp.maximum(t1, self.onset)
-        mean = 0.5 * (begin + end) - self.onset
-        share = jnp.where(t1 > t0, (end - begin) / jnp.where(t1 > t0, t1 - t0, 1.0), 1.0)
-        return self.spread(self.rise * mean * share)
-
-    def edges(self):
-        return self.onset
-
-
-class Saturating(jd.ExpSyn):
-    """A current that is not linear in the conductance."""
-
-    def current(self, v, g):
-        return g / (1 + g / 1e-4) * (v - self.e_rev)
-
-
-class Relay(jd.AbstractInput):
-    """Two coupled states that follow the voltage and a drive; no `advance` of its own."""
-
-    site: jax.Array
-    onset: jax.Array
-    weight: jax.Array
-
-    def outward(self, v, x, t0, t1):
-        return 1e-3 * self.weight * x["q"] * (v + 20.0)
-
-    def edges(self):
-        return jnp.stack([self.onset, self.onset + 1.0])
-
-    def init(self, v):
-        p = jnp.tanh((v + 60.0) / 5.0)
-        return {"p": p, "q": p**2}
-
-    def derivative(self, v, x, t):
-        drive = jnp.clip(t - self.onset, 0.0, 1.0)
-        p = (jnp.tanh((v + 60.0) / 5.0) - x["p"]) / 2.0
-        return {"p": p + drive, "q": x["p"] ** 2 - x["q"]}
-
-
 def relay_slope(v, x, t, a, s):
     p, q = x
     return [(np.tanh((v + 60.0) / 5.0) - p) / 2.0 + np.clip(t - 1.1 - s, 0.0, 1.0), p**2 - q]
-
-
-class Kicked(jd.AbstractInput):
-    """Events into a state that decays faster at higher voltages, towards a level that is not 0."""
-
-    site: jax.Array
-    times: jax.Array
-    weight: jax.Array
-
-    def outward(self, v, x, t0, t1):
-        return 2e-4 * self.weight * x * (v + 10.0)
-
-    def edges(self):
-        return self.times
-
-    def init(self, v):
-        return jnp.full_like(v, 0.3)
-
-    def derivative(self, v, x, t):
-        return (0.3 - x) * jnp.exp((v + 65.0) / 20.0)
-
-    @property
-    def eventful(self):
-        return True
-
-    def schedule(self):
-        return self.times[None], jnp.ones_like(self.times[None])
-
-    def impulse(self, lag):
-        return jnp.exp(-lag)  # as at -65 mV
-
-
-class Filter(jd.AbstractInput):
-    """A current that follows a step with a delay; it knows its own state after any time."""
-
-    site: jax.Array
-    onset: jax.Array
-    weight: jax.Array
-
-    def outward(self, v, x, t0, t1):
-        return -0.02 * self.weight * x
-
-    def edges(self):
-        return self.onset
-
-    @property
-    def coupled(self):
-        return False
-
-    def init(self, v):
-        return jnp.full_like(v, 0.2)
-
-    def derivative(self, v, x, t):
-        return jnp.where(t >= self.onset, 1.0, 0.0) - x
-
-    def advance(self, v, x, t0, t1, h):
-        return x * jnp.exp(-h) - jnp.expm1(-jnp.maximum(t0 + h - jnp.maximum(t0, self.onset), 0.0))
-
-
-class Electrode(jd.AbstractInput):
-    """A clamp of one's own: a conductance towards a ramp, on for a while."""
-
-    site: jax.Array
-    onset: jax.Array
-    rise: jax.Array
-    rs: float
-
-    def outward(self, v, x, t0, t1):
-        share = fraction_on(t0, t1, self.onset, 2.5)
-        begin, end = (jnp.clip(t, self.onset, self.onset + 2.5) for t in (t0, t1))
-        command = -60.0 + 5.0 * self.rise * (0.5 * (begin + end) - self.onset)
-        return share * (v - command) / self.rs
-
-    def edges(self):
-        return jnp.stack([self.onset, self.onset + 2.5])
-
-    @property
-    def stiff(self):
-        return self.rs < 1.0
 
 
 def electrode(rs):
@@ -360,6 +232,14 @@ def waveform(hold):
     )
 
 
+def pulses(t):
+    return any(on(t, begin, begin + 0.5) for begin in (0.6, 2.1, 3.6))
+
+
+def ramp(t, a):
+    return on(t, 0.0, 2.5) * (0.01 + (0.03 * a - 0.01) * t / 2.5)
+
+
 def epsp(t, a, s):
     return 0.03 * a * dual(t, [1.1 + s], 0.5, 2.0)
 
@@ -377,12 +257,12 @@ GROUPS: dict[str, dict[str, Case]] = {
         ),
         "PulseTrain": Case(
             lambda i, a, s: jd.PulseTrain(i, 0.6 + s, 1.5, 0.5, 3, 0.03 * a),
-            lambda v, x, t, a, s: -0.03 * a * any(on(t, b, b + 0.5) for b in [0.6 + s, 2.1 + s, 3.6 + s]),  # noqa: E501
+            lambda v, x, t, a, s: -0.03 * a * pulses(t - s),
             lambda s: np.array([0.6, 1.1, 2.1, 2.6, 3.6, 4.1]) + s,
         ),
         "Ramp": Case(
             lambda i, a, s: jd.Ramp(i, 1.1 + s, 2.5, 0.01, 0.03 * a),
-            lambda v, x, t, a, s: -on(t, 1.1 + s, 3.6 + s) * (0.01 + (0.03 * a - 0.01) * (t - 1.1 - s) / 2.5),  # noqa: E501
+            lambda v, x, t, a, s: -ramp(t - 1.1 - s, a),
             lambda s: [1.1 + s, 3.6 + s],
         ),
         "Sine": Case(

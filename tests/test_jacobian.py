@@ -11,7 +11,7 @@ from jaxdend.channels import HH, SK, CaHVA, CalciumShell, Leak
 from jaxdend.dynamics import State, build_model
 from jaxdend.jacobian import linearise
 from jaxdend.mechanisms.base import AbstractMechanism
-from kinds import Filter, Kicked, Relay
+from user_inputs import Filter, Kicked, Relay
 
 
 class KPool(jd.AbstractPool):
