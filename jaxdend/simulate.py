@@ -97,22 +97,21 @@ def simulate(
     mechanism with sudden changes under a solver that would never look at them; `SimulationError`
     for a solve that failed, saying when and where (inside `jax.jit` an `equinox` runtime error).
     """
-    inputs, method = _given(inputs, solver)
+    inputs, method = _given(cell, inputs, solver)
     steps = count_steps(t0, t1, dt, save_every)
-    inputs = check(cell, inputs, method)
-    plan = _plan(record, cell)
-    start = _initial(v0, cell.n)
+    plan, start = _plan(record, cell), _initial(v0, cell.n)
     grid = np.append(0.0, np.cumsum(np.full(2 * steps, dt / 2))[1::2])  # as NEURON adds
     widths = tuple(_width(group, grid, t0, dt, start) for group in inputs)
+    known = is_concrete([i.site for i in inputs], _places(plan))
     setting = Setting(
         method, steps, save_every, widths, saveat, event, controller, adjoint, in_bytes(memory),
-        _meter(progress), max_steps, not is_concrete([i.site for i in inputs], _places(plan)),
+        _meter(progress), max_steps, not known,
     )  # fmt: skip
     numbers = in_current_precision((cell, inputs, start, as_leaf(dt), as_leaf(grid), as_leaf(t0)))
     traces = (_alone if is_concrete(numbers, plan) else _traced)(numbers, plan, setting)
     if saveat is None and event is None:
-        shown = np.round(t0 + dt * np.arange(0, steps + 1, save_every), 9)
-        traces = eqx.tree_at(lambda x: x.ts, traces, jnp.asarray(shown, float))
+        shown = jnp.asarray(np.round(t0 + dt * np.arange(0, steps + 1, save_every), 9), float)
+        traces = eqx.tree_at(lambda x: x.ts, traces, shown)
     return _judged(cell, traces, dt, max_steps) if throw else traces
 
 
@@ -123,10 +122,11 @@ def _meter(progress: bool | diffrax.AbstractProgressMeter) -> diffrax.AbstractPr
     return diffrax.NoProgressMeter() if progress is False else progress
 
 
-def _given(inputs: Any, solver: Any) -> tuple[tuple, Any]:
-    """The inputs as a tuple, and the solver, by default Crank-Nicolson."""
+def _given(cell: Cell, inputs: Any, solver: Any) -> tuple[tuple, Any]:
+    """The inputs as a tuple and the solver, by default Crank-Nicolson, checked against the cell."""
     inputs = tuple(inputs) if isinstance(inputs, Sequence) else (inputs,)
-    return inputs, CrankNicolson() if solver is None else solver
+    solver = CrankNicolson() if solver is None else solver
+    return check(cell, inputs, solver), solver
 
 
 def _alone(numbers: tuple, plan: dict[str, Any], setting: Setting) -> Traces:
@@ -229,8 +229,7 @@ def start(
 def _lone(
     cell: Cell, inputs: Any, state: Any, t: ArrayLike, dt: float, solver: Any, steps: int
 ) -> Traces:
-    inputs, solver = _given(inputs, solver)
-    inputs = check(cell, inputs, solver)
+    inputs, solver = _given(cell, inputs, solver)
     setting = Setting(
         solver, steps, 1, (None,) * len(inputs), None, None, None, None, in_bytes("64MB"),
         diffrax.NoProgressMeter(), None, not is_concrete([i.site for i in inputs]),
