@@ -70,9 +70,8 @@ def simulate(
         `DCaAP` or `LIF`, need; `Rodas4P()` or `Rodas5P()`, which choose their own steps and report
         on the grid of `dt`; or any solver of diffrax.
     - `record`: compartments whose voltage to keep (default: all of them), as numbers, names of
-        regions, groups and sections (each stands for the one that `Cell.locate` gives), a bool mask
-        or a list of these; a function of `(t, state, model)`; or a dict of either by name, for
-        `Traces.values`.
+        regions, groups and sections (the one that `Cell.locate` gives), a bool mask or a list of
+        these; a function of `(t, state, model)`; or a dict of either by name (`Traces.values`).
     - `v0`: initial voltage, a number or `(n,)` mV with every gate at rest there; or a `State`, from
         `rest` or from `Traces.final`.
     - `save_every`: keep every so many steps.
@@ -83,13 +82,12 @@ def simulate(
     - `controller`: a diffrax step size controller, for an adaptive diffrax solver; results are
         still reported on the grid of `dt`. Steps end where inputs jump, whichever it is.
     - `memory`: how much reverse mode may keep of one simulation, such as `"2GB"` or a number of
-        bytes; a `vmap` of B simulations takes B times as much. Where the states of all steps fit, a
-        gradient costs least; else some are kept and the others computed again.
+        bytes; a `vmap` of B takes B times as much. A gradient costs least where all states fit.
     - `adjoint`: `None` for the above; `diffrax.ForwardMode()` for `jax.jvp` and `jax.jacfwd`, which
         are cheaper for few parameters; or another adjoint of diffrax, as for its own solvers.
     - `progress`: show a progress bar, or a progress meter of diffrax.
-    - `throw`: raise when the voltage stops being finite or passes 1000 mV. `throw=False` returns
-        the traces as they are, with `result` and `stats` saying what happened.
+    - `throw`: raise when the voltage stops being finite or passes 1000 mV; else `result` and
+        `stats` of the traces say what happened.
 
     **Returns:** `Traces`, with `ts` running over `t0, t0 + dt, …, t1`.
 
