@@ -103,8 +103,7 @@ def simulate(
     known = is_concrete([i.site for i in inputs], _places(plan))
     setting = Setting(
         method, steps, save_every, widths, saveat, event, controller, adjoint, in_bytes(memory),
-        _meter(progress), max_steps, not known,
-    )  # fmt: skip
+        _meter(progress), max_steps, not known)  # fmt: skip
     numbers = in_current_precision((cell, inputs, start, as_leaf(dt), as_leaf(grid), as_leaf(t0)))
     traces = (_alone if is_concrete(numbers, plan) else _traced)(numbers, plan, setting)
     if saveat is None and event is None:
