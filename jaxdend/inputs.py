@@ -78,7 +78,8 @@ class AbstractInput(eqx.Module):
     def advance(self, v: Array, x: Own, t0: Array, t1: Array, h: Array) -> Own:
         """The own state `h` ms later at frozen `v (k,)` mV; what depends on time, over `[t0, t1]`.
 
-        By default one step of exponential Euler for each array of the state, with its own slope.
+        By default one step of exponential Euler for each array of the state, with its own slope:
+        second order where the arrays do not act on one another, else first order.
         """
         leaves, structure = jax.tree.flatten(x)
         middle = 0.5 * (t0 + t1)

@@ -54,6 +54,10 @@ class AbstractRosenbrock(diffrax.AbstractSolver):
     the error of a state divided by the speed at which it moves, where nothing counts as slower than
     10 mV/ms, or 0.1/ms for a gate. The worst state anywhere in the cell decides. The time of a
     spike is typically wrong by a few times as much.
+
+    A step ends at every edge and event. Of several at exactly the same time only one has a gradient
+    with respect to that time, which is then that of all of them together: set them apart by as
+    little as rounding allows where their single gradients matter, or use `CrankNicolson`.
     """
 
     tolerance: eqx.AbstractVar[Array]  # () ms

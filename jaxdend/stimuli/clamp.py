@@ -26,7 +26,10 @@ class VoltageClamp(AbstractInput):
     for `durations (m,)` ms from t = 0; `rs` a scalar or `(k,)` MΩ. Instead of `durations`, `times`
     `(m,)` ms makes `voltages` the knots of a command that is linear in between. A `soft` clamp is a
     conductance like any other in the step of `CrankNicolson`, which then has nothing to impose on a
-    voltage that the same steps would make by themselves, but rings where `rs` is small.
+    voltage that the same steps would make by themselves, but rings where `rs` is small. Where a
+    jump falls inside a step, gates behind a clamp see the mean of the command instead of the mean
+    of their rates: under `CrankNicolson` their derivative by the time of a jump is right only on
+    average over its place in the step; `Rodas4P` and `Rodas5P` have it right.
     **Raises:** `ValueError` for shapes that do not match, NaN or inf, a negative duration, and
     `rs <= 0`.
     """
