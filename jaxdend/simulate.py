@@ -267,7 +267,13 @@ def _initial(v0: ArrayLike | State, n: int) -> Array | State:
     """What a run begins with: a state as it is, or a checked voltage, `()` or `(n,)` mV."""
     if isinstance(v0, State):
         return v0
-    v = jnp.asarray(v0, float)
+    try:
+        v = jnp.asarray(v0, float)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"simulate: v0 must be a number, ({n},) mV or a State, such as jd.rest(cell); "
+            f"got {v0!r}."
+        ) from None
     if v.shape not in ((), (n,)):
         raise ValueError(
             f"simulate: v0 must be a number, ({n},) mV or a State; got shape {v.shape}."

@@ -268,3 +268,88 @@ def test_a_cell_made_before_double_precision_was_set_runs():
     v = jax.jit(lambda g: jd.simulate(cell.insert(Leak(g=g)), step, t1=4.0, v0=-65.0).v)(1e-4)
     assert v.dtype == jnp.float64
     assert jnp.all(jnp.isfinite(v))
+
+
+def test_a_first_voltage_that_is_none_says_what_is(cell):
+    with pytest.raises(ValueError, match=r"v0 must be a number.*jd.rest\(cell\); got 'rest'"):
+        jd.simulate(cell, t1=1.0, v0="rest")
+
+
+def test_forward_mode_says_what_it_needs(cell):
+    with pytest.raises(TypeError, match=r"needs adjoint=diffrax.ForwardMode\(\)"):
+        jax.jvp(lambda a: jd.simulate(cell, jd.Step(0, 0.0, 1.0, a), t1=0.1).v, (0.1,), (1.0,))
+
+
+def test_a_step_at_a_time_is_a_run(cell):
+    """`jd.step` inside `lax.scan`, with the time traced, against `simulate`."""
+    inputs = [jd.Step(0, 1.0, 3.0, 0.3), jd.Exp2Syn([1, 3], 2e-3, [[0.51], [1.31]])]
+    for solver in (jd.CrankNicolson(), jd.BackwardEuler()):
+        whole = jd.simulate(cell, inputs, t1=2.0, solver=solver).v
+
+        def body(state, t, solver=solver):
+            state = jd.step(cell, inputs, state, t, solver=solver)
+            return state, state.v[: cell.n]
+
+        begin = jd.start(cell, inputs, solver=solver)
+        _, v = jax.lax.scan(body, begin, jnp.arange(80) * 0.025)
+        np.testing.assert_allclose(v, whole[1:], atol=1e-9)
+
+
+@pytest.mark.parametrize("solver", [jd.CrankNicolson(), jd.Rodas4P()], ids=["CN", "Rodas4P"])
+def test_saveat_and_events_of_diffrax(cell, solver):
+    pulse = jd.Step(0, 0.5, 2.0, 0.5)
+    options = {"solver": solver, "record": [0]}
+    whole = jd.simulate(cell, pulse, t1=3.0, **options)
+    ts = jnp.asarray([0.2, 0.725, 2.99])
+    some = jd.simulate(cell, pulse, t1=3.0, saveat=diffrax.SaveAt(ts=ts), **options)
+    np.testing.assert_allclose(some.ts, ts)
+    np.testing.assert_allclose(some.v[:, 0], np.interp(ts, whole.ts, whole.v[:, 0]), atol=0.02)
+    level = float(whole.v[0, 0]) + 2.0
+    event = diffrax.Event(lambda t, y, model, **_: y.v[0] - level)
+    cut = jd.simulate(cell, pulse, t1=3.0, event=event, **options)
+    assert cut.result == diffrax.RESULTS.event_occurred
+    reached = np.isfinite(cut.v[:, 0])
+    assert 0 < reached.sum() < len(reached)
+    assert np.nanmax(cut.v) < level + 1.5
+    assert np.isnan(cut.v[~reached]).all()
+
+
+def test_each_member_of_a_batch_says_how_it_ended(cell):
+    def run(amplitude):
+        pulse = jd.Step(0, 1.0, 5.0, amplitude)
+        return jd.simulate(cell, pulse, t1=2.0, record=[0], throw=False)
+
+    runs = jax.vmap(run)(jnp.asarray([0.1, 1e7]))
+    np.testing.assert_array_equal(diffrax.is_okay(runs.result), [True, False])
+    assert np.isinf(runs.stats["failed_at"][0])
+    assert runs.stats["failed_at"][1] == pytest.approx(1.025)
+    np.testing.assert_array_equal(runs.stats["failed_site"], [-1, 0])
+
+
+def test_nearby_lengths_share_a_program(cell):
+    made = []
+
+    def look(t, y, model):
+        made.append(0)
+        return y.v[0]
+
+    for t1 in (5.0, 5.2, 5.1, 5.0):
+        jd.simulate(cell, t1=t1, record=look)
+        count = len(made) if t1 == 5.0 else count
+        assert len(made) == count
+
+
+def test_float32_resolves_a_late_beginning():
+    """A run counts its time from its own beginning."""
+    with jax.enable_x64(False):
+        cell = jd.Cell(jd.single_compartment(20.0, 20.0), max_length=30.0).insert(HH())
+        traces = [
+            jd.simulate(
+                cell, jd.Step(0, t0 + 1.0, 1.0, 0.5), t0=t0, t1=t0 + 8.0, record=[0], solver=solver
+            ).v
+            for solver in (jd.Rodas4P(), jd.CrankNicolson())
+            for t0 in (0.0, 60e3)
+        ]
+        assert traces[0].dtype == jnp.float32
+        np.testing.assert_allclose(traces[1], traces[0], atol=1e-3)
+        np.testing.assert_allclose(traces[3], traces[2], atol=1e-3)

@@ -15,7 +15,12 @@ Starts: TypeAlias = int | ArrayLike | Mapping[str, ArrayLike]
 
 
 def starting_vectors(space: ParameterSpace, starts: Starts, key: ArrayLike) -> Array:
-    """The starts as vectors `(s, p)`."""
+    """The starts as vectors `(s, p)`; refuses what is no parameter space."""
+    if not isinstance(space, ParameterSpace):
+        raise TypeError(
+            "a fit needs a ParameterSpace, as ParameterSpace({'gnabar': Parameter(0.01, 0.5)}); "
+            f"got {space!r}"
+        )
     if isinstance(starts, int | np.integer):
         return space.sample(key, int(starts))
     if isinstance(starts, Mapping):

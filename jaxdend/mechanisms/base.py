@@ -67,8 +67,9 @@ class AbstractMechanism(eqx.Module):
 
     Write `gates` (steady state and time constant of every state), or, for states that are not of
     that form, `derivative` together with `initial`. The default `advance` is then exact for gates
-    at a frozen voltage, and exponential Rosenbrock–Euler, second order, for the others
-    (Hochbruck & Ostermann 2010, eq. 2.13, with a diagonal Jacobian by `jax.jvp`).
+    at a frozen voltage, and exponential Rosenbrock–Euler for the others, of second order where
+    states do not act on one another (Hochbruck & Ostermann 2010, eq. 2.13, with a diagonal Jacobian
+    by `jax.jvp`).
     """
 
     reads: ClassVar[tuple[str, ...]] = ()  # ions whose concentration or Nernst potential it needs

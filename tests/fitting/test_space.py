@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from jaxdend.fitting import Parameter, ParameterSpace
+from jaxdend.fitting._starts import starting_vectors
 
 SPACE = ParameterSpace(
     {
@@ -161,3 +162,8 @@ def test_bad_values():
         SPACE.to_vector({"soma_gna": 0.1, "leak_e": -60.0, "branch_g": [1e-3, 1e-3]})
     with pytest.raises(ValueError, match="at least 1"):
         space.sample(0, 0)
+
+
+def test_a_fit_says_what_a_space_is():
+    with pytest.raises(TypeError, match=r"a fit needs a ParameterSpace.*got \{'g'"):
+        starting_vectors({"g": (0.0, 1.0)}, 3, 0)  # type: ignore[arg-type]
