@@ -333,9 +333,10 @@ def test_nearby_lengths_share_a_program(cell):
         made.append(0)
         return y.v[0]
 
+    count = None
     for t1 in (5.0, 5.2, 5.1, 5.0):
         jd.simulate(cell, t1=t1, record=look)
-        count = len(made) if t1 == 5.0 else count
+        count = len(made) if count is None else count
         assert len(made) == count
 
 
