@@ -16,6 +16,8 @@ from jaxdend._subset import is_concrete
 from jaxdend.morphology import Morphology
 from jaxdend.units import RA_TO_MOHM
 
+MOST = 2**31 - 1  # compartments that an index can tell apart
+
 
 @dataclass(frozen=True)
 class Compartments:
@@ -235,13 +237,25 @@ def _counts(morph: Morphology, count: ArrayLike) -> np.ndarray:
     return out.astype(int)
 
 
+def _few_enough(name: str, value: float, counts: np.ndarray) -> np.ndarray:
+    """`counts` as whole numbers; `ValueError` where the rule `name` asks for too many."""
+    if not np.sum(counts) < MOST:
+        raise ValueError(
+            f"{name} = {value:g} asks for {np.sum(counts):.3g} compartments; at most {MOST:.3g} "
+            "are possible."
+        )
+    return counts.astype(int)
+
+
 def ncomp_from_max_length(morph: Morphology, max_length: float) -> np.ndarray:
     """`(s,)` the least odd number of compartments that are none longer than `max_length` µm.
 
     Odd, so that there is one at the middle of every section.
     """
     max_length = _above_zero("max_length", max_length, " µm")
-    need = np.ceil(morph.lengths / max_length * (1 - 1e-9)).astype(int)
+    with np.errstate(over="ignore"):
+        need = np.ceil(morph.lengths / max_length * (1 - 1e-9))
+    need = _few_enough("max_length", max_length, need)
     return np.maximum(need + (need + 1) % 2, 1)
 
 
@@ -262,7 +276,9 @@ def ncomp_from_d_lambda(
     rate = 4 * np.pi * frequency * np.asarray(ra, float) * np.asarray(cm, float)
     span = np.bincount(owner, h / np.sqrt((a[:, 3] + b[:, 3]) / 2), morph.n_sections)
     electrotonic = span * 1e-5 * np.sqrt(rate)  # section length / length constant
-    return (((electrotonic / d_lambda + 0.9) / 2).astype(int)) * 2 + 1
+    with np.errstate(over="ignore"):
+        half = (electrotonic / d_lambda + 0.9) / 2
+    return _few_enough("d_lambda", d_lambda, half) * 2 + 1
 
 
 def ncomp_from_callable(morph: Morphology, ncomp: Callable[[float], int]) -> np.ndarray:

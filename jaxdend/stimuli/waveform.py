@@ -73,6 +73,9 @@ class Sampled(AbstractStimulus):
         return Sampled(self.site, self.wave.since(origin), self.sums)
 
 
+MOST_SAMPLES = 100_000_000  # of one site of a `Noise`
+
+
 class Noise(AbstractStimulus):
     """An Ornstein–Uhlenbeck current: Gaussian, with correlations `std² exp(-|lag| / tau)`.
 
@@ -116,10 +119,15 @@ class Noise(AbstractStimulus):
                     f"Noise.{name}: expected a known number > 0 in ms, because it sets how many "
                     f"samples are stored; got {value}."
                 )
+        samples = math.ceil(float(duration) / float(interval) - 1e-9) + 1
+        if samples > MOST_SAMPLES:
+            raise ValueError(
+                f"Noise: {duration:g} ms in intervals of {interval:g} ms are {samples:.3g} samples; "
+                f"at most {MOST_SAMPLES:.3g} are stored. Take a longer interval, or several runs."
+            )
         self.site = as_sites(site)
         self.mean, self.std, self.tau = as_leaf(mean), as_leaf(std), as_leaf(tau)
         self.onset, self.interval = as_leaf(onset), as_leaf(interval)
-        samples = math.ceil(float(duration) / float(interval) - 1e-9) + 1
         key = jax.random.key(seed) if key is None else key
         self.draws = jax.random.normal(key, (self.site.shape[0], samples))
 

@@ -101,7 +101,7 @@ def binned_events(
 
     **Arguments:** `counts (k, bins)`, events per bin, whole or not; `width` and `onset` in ms,
     scalars.
-    **Returns:** times `(bins,)` ms, for all synapses, and multipliers of the weight `(k, bins)`.
+    **Returns:** times `(1, bins)` ms, for all synapses, and multipliers of the weight `(k, bins)`.
     **Raises:** `ValueError` for counts that are not two-dimensional or negative, `width <= 0`.
     """
     counts, width, onset = as_leaf(counts), as_leaf(width), as_leaf(onset)
@@ -109,4 +109,4 @@ def binned_events(
     check_array("binned_events: counts", counts, "nonnegative", [shape])  # type: ignore[list-item]
     check_array("binned_events: width", width, "positive", [()])
     check_array("binned_events: onset", onset, "finite", [()])
-    return onset + width * jnp.arange(counts.shape[1]), counts
+    return (onset + width * jnp.arange(counts.shape[1]))[None], counts

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
+import jaxdend as jd
 import neuron_geometry as nrn
 from jaxdend.cable.compartments import (
     Compartments,
@@ -317,3 +318,9 @@ def test_any_tree_is_cut_without_loss(samples, count, end_nodes):
     order = [1, 2, 3, 4, 7]
     rank = [order.index(k) for k in comps.kind]
     assert rank == sorted(rank)
+
+
+@pytest.mark.parametrize("rule", [{"max_length": 1e-300}, {"d_lambda": 1e-300}])
+def test_more_compartments_than_there_can_be_are_refused(rule):
+    with pytest.raises(ValueError, match=f"{next(iter(rule))} = 1e-300 asks for"):
+        jd.Cell(jd.ball_and_stick(15.0, 400.0, 1.0), **rule)

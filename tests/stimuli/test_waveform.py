@@ -117,3 +117,8 @@ def test_noise_is_seeded_and_differentiable():
 def test_bad_arguments_are_named(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+def test_noise_of_more_samples_than_fit_is_refused():
+    with pytest.raises(ValueError, match="samples; at most 1e\\+08 are stored"):
+        Noise(0, 0.0, 1.0, 5.0, duration=1e12)
