@@ -122,7 +122,7 @@ class Noise(AbstractStimulus):
         samples = math.ceil(float(duration) / float(interval) - 1e-9) + 1
         if samples > MOST_SAMPLES:
             raise ValueError(
-                f"Noise: {duration:g} ms in intervals of {interval:g} ms are {samples:.3g} samples; "
+                f"Noise: {duration:g} ms, {interval:g} ms each, are {samples:.3g} samples; "
                 f"at most {MOST_SAMPLES:.3g} are stored. Take a longer interval, or several runs."
             )
         self.site = as_sites(site)
