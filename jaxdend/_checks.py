@@ -103,9 +103,16 @@ def _placed(cell: Cell, i: int, item: AbstractInput) -> AbstractInput:
     def number(leaf: Any) -> Any:
         return jnp.asarray(cell.sites(leaf, padding=True)) if isinstance(leaf, Places) else leaf
 
+    if is_concrete(item.site) and not isinstance(item.site, Places):
+        known = np.asarray(item.site)
+        bad = known[(known < -1) | (known >= cell.n)]
+        if bad.size:
+            raise ValueError(
+                f"simulate: {type(item).__name__} (inputs[{i}]) has site {bad[0]}, outside "
+                f"0..{cell.n - 1} of this cell (-1 stands for nowhere); find sites with "
+                "cell.locate(...)."
+            )
     try:
-        if is_concrete(item.site) and not isinstance(item.site, Places):
-            cell.sites(np.asarray(item.site), padding=True)
         return jax.tree.map(number, item, is_leaf=lambda leaf: isinstance(leaf, Places))
     except ValueError as error:
         name = type(item).__name__

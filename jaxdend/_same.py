@@ -100,9 +100,15 @@ def same(f: Callable) -> Callable:
     """A function that computes what `f` does: the same object for all that provably do.
 
     As a static argument of a compiled function it lets a function that was defined again find the
-    program of the one before. A function that is not understood (see `once`) comes back itself.
+    program of the one before. A function that is not understood (see `once`) is another one each
+    time.
     """
-    return f if fingerprint((_itself, f)) is None else once(_itself, f)
+    return once(_itself, f)
+
+
+def understood(f: Callable) -> bool:
+    """Whether it can be told which other functions compute what `f` does (see `once`)."""
+    return fingerprint((_itself, f)) is not None
 
 
 def _itself(f: Callable) -> Callable:

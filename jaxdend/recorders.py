@@ -17,9 +17,9 @@ mechanism or ion are densities, mA/cm²; the others are nA. At every compartment
     mechanisms (mA/cm² · area · 1e-2) + CapacitiveCurrent + inputs (InputCurrent) + AxialCurrent = 0
 
 All of them are those of the recorded state at `t`. `Rodas4P` and the solvers of diffrax hold all of
-it at `t`. Under `CrankNicolson` gates, concentrations and synapses stand at `t + dt / 2`, half a
-step ahead of the voltage, and an event of the last half step before `t` is not in yet; under
-`BackwardEuler` all stand at `t`, and an event acts from the step after the time nearest to it.
+it at `t`. Under `CrankNicolson` gates, concentrations and receptors stand at `t + dt / 2`, half a
+step ahead of the voltage; under `BackwardEuler` all stand at `t`. What follows from events alone,
+as the conductance of a synapse, is summed over those up to `t` whichever the solver.
 """
 
 import abc
@@ -265,7 +265,8 @@ class CapacitiveCurrent(AbstractSiteRecorder):
         """The current, of the shape of `sites`."""
         envs = model.environments(state.mechanisms)
         outward, _ = model.membrane_current(state.v, state.mechanisms, envs)
-        outward = model.add_inputs(state.v, state.inputs, t, t, outward)
+        inputs = model.recall(t, state.inputs)
+        outward = model.add_inputs(state.v, inputs, t, t, outward)
         balance = -outward - model.axial_current(state.v)
         return self.pick(jnp.where(model.capacitance > 0, balance, 0.0), model)
 
@@ -320,7 +321,8 @@ class InputCurrent(eqx.Module):
         """The current, `(k,)` nA, from the state at `t`."""
         item = _input(model, self.index, "InputCurrent")
         near = model.placed[self.index].at.take(state.v)
-        return jnp.where(item.site < 0, 0.0, item.outward(near, state.inputs[self.index], t, t))
+        x = model.recall(t, state.inputs)[self.index]
+        return jnp.where(item.site < 0, 0.0, item.outward(near, x, t, t))
 
 
 class ClampCurrent(eqx.Module):

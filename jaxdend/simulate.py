@@ -16,7 +16,7 @@ from jaxdend._checks import check, check_bins, count_steps
 from jaxdend._errors import SimulationError
 from jaxdend._interrupts import interruptible
 from jaxdend._run import Setting, run
-from jaxdend._same import same
+from jaxdend._same import same, understood
 from jaxdend._subset import Subset, is_concrete
 from jaxdend._types import as_leaf, in_current_precision
 from jaxdend.cell import Cell
@@ -303,7 +303,7 @@ def _recorder(what: Recorder, cell: Cell) -> Recorder:
     resolve = getattr(what, "resolve", None)
     if resolve is not None:
         return resolve(cell)
-    return same(what) if isinstance(what, FunctionType) else what
+    return same(what) if isinstance(what, FunctionType) and understood(what) else what
 
 
 def _sites(place: Any, cell: Cell) -> Array:
@@ -311,7 +311,9 @@ def _sites(place: Any, cell: Cell) -> Array:
     try:
         found = jnp.asarray(cell.sites(place))
     except ValueError as error:
-        raise ValueError(f"simulate: record= {error}") from None
+        raise ValueError(
+            f"simulate: record= takes compartment numbers, names, masks or functions; {error}"
+        ) from None
     single = not isinstance(place, str | list | tuple) and jnp.ndim(place) == 0
     return found[0] if single else found
 

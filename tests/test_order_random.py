@@ -53,7 +53,7 @@ def random_run(seed: int, solver) -> tuple:
 @given(seed=st.integers(0, 1000))
 def test_a_run_in_any_order_is_the_run_of_the_cell(seed, solver):
     """Voltages, gates, concentrations, single synapses: each where the cell has it."""
-    module = importlib.import_module("jaxdend.simulate")
+    module = importlib.import_module("jaxdend._run")
 
     def in_place(model, start, rounded):
         begun = (None,) * len(model.placed)

@@ -61,6 +61,7 @@ def reader(ion: str, looks: str) -> jd.AbstractChannel:
             seen = {"e": env.e, "i": env.inside, "o": env.outside}
             return 0.0 * sum(seen[name][ion] for name in looks)
 
+    Reader.__name__ = f"Reader_{ion}_{looks}"
     return Reader()
 
 

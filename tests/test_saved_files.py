@@ -238,7 +238,7 @@ def test_arrays_of_another_kind_or_shape(saved, tmp_path, kind, change):
 
 
 def test_what_cannot_be_loaded_is_not_saved(tmp_path):
-    with pytest.raises(ValueError, match="celsius must be finite; got nan"):
+    with pytest.raises(ValueError, match="celsius must be finite"):
         save_cell(cell().set(celsius=np.nan), tmp_path / "x.npz")
     odd = dataclasses.replace(traces(), v=jnp.ones((5, 2), jnp.float16))
     with pytest.raises(ValueError, match="v cannot be saved.*float16"):

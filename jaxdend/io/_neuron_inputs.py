@@ -48,7 +48,7 @@ def add_input(out: Inputs, group: Any, places: list[Place]) -> None:
     **Raises:** `ValueError` for one that NEURON has no built-in counterpart of.
     """
     if isinstance(group, Noise):
-        group = group.prepare()
+        group = group.drawn()
     if isinstance(group, Step):
         for place, p in _each(group, places, "onset", "duration", "amplitude"):
             out.steps.append((place, p["onset"], p["duration"], p["amplitude"]))

@@ -136,6 +136,9 @@ class Noise(AbstractStimulus):
         check_field(self, "onset", "finite", [()])
 
     def prepare(self) -> AbstractStimulus:
+        return self.drawn().prepare()
+
+    def drawn(self) -> Waveform:
         """The samples, by a parallel scan: `x[i+1] = r x[i] + sqrt(1 - r²) draw[i+1]`."""
         step = jnp.broadcast_to(self.interval / self.tau, self.site.shape)[:, None]
         ratio = jnp.broadcast_to(jnp.exp(-step), self.draws.shape).at[:, 0].set(0.0)
@@ -147,7 +150,7 @@ class Noise(AbstractStimulus):
         _, x = lax.associative_scan(follow, (ratio, kick), axis=1)
         mean, std = (jnp.broadcast_to(p, self.site.shape)[:, None] for p in (self.mean, self.std))
         times = self.onset + self.interval * jnp.arange(self.draws.shape[1])
-        return Waveform(self.site, times, mean + std * x).prepare()
+        return Waveform(self.site, times, mean + std * x)
 
     def current(self, t0: Array, t1: Array) -> Array:
         """The mean current that `prepare()` gives, which is made anew at each call."""

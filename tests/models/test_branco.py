@@ -46,8 +46,8 @@ def run(cell, onset, t1, nmda=8e-3):
     record = {"soma": cell.locate("soma"), "mid": int(at[4]), "tip": int(at[0])}
     if nmda:
         inputs.append(NMDAKinetic(at, nmda, onset))
-        record["O4"] = lambda t, y, model: y.inputs[1][NMDAKinetic.states.index("O"), 4]
-        record["UMg4"] = lambda t, y, model: y.inputs[1][NMDAKinetic.states.index("UMg"), 4]
+        record["O4"] = lambda t, y, model: y.inputs[1][NMDAKinetic.states.index("O")][4]
+        record["UMg4"] = lambda t, y, model: y.inputs[1][NMDAKinetic.states.index("UMg")][4]
     return simulate(cell, inputs, t1=t1, dt=0.025, solver=BackwardEuler(), record=record, v0=-75.0)
 
 

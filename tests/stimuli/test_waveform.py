@@ -61,8 +61,8 @@ def test_waveform_in_float32_late_in_a_long_run():
 
 
 def test_noise_has_the_mean_spread_and_correlation_asked_for():
-    noise = Noise(np.arange(60), 0.3, 0.2, 5.0, duration=500.0, interval=0.5, seed=1).prepare()
-    x = np.asarray(noise.wave.values)
+    noise = Noise(np.arange(60), 0.3, 0.2, 5.0, duration=500.0, interval=0.5, seed=1).drawn()
+    x = np.asarray(noise.values)
     assert x.shape == (60, 1001)
     assert x.mean() == pytest.approx(0.3, abs=0.01)
     assert x.std() == pytest.approx(0.2, rel=0.03)
@@ -78,9 +78,9 @@ def test_noise_follows_its_recursion():
     draws, r, x = np.asarray(noise.draws[0]), np.exp(-0.25 / 3.0), []
     for i, draw in enumerate(draws):
         x.append(draw if i == 0 else r * x[-1] + np.sqrt(1 - r * r) * draw)
-    wave = noise.prepare()
-    np.testing.assert_allclose(wave.wave.values[0], 0.1 + 0.4 * np.array(x), rtol=1e-12)
-    np.testing.assert_allclose(wave.wave.times, 2.0 + 0.25 * np.arange(9))
+    wave = noise.drawn()
+    np.testing.assert_allclose(wave.values[0], 0.1 + 0.4 * np.array(x), rtol=1e-12)
+    np.testing.assert_allclose(wave.times, 2.0 + 0.25 * np.arange(9))
     np.testing.assert_allclose(noise.current(2.1, 2.2), wave.current(2.1, 2.2))
 
 

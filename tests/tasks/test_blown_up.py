@@ -11,6 +11,7 @@ from jaxdend.tasks import Training, evaluate, make_task, screen, train
 from jaxdend.tasks.thin_branches import place, random_branches, responses, thin_branches
 from jaxdend.tasks.train import robustness
 from jaxdend.tasks.two_layer import TwoLayer, cross_validate
+from running import QUIET
 
 # one of every neuron that is simulated
 FAMILIES = (
@@ -54,7 +55,7 @@ def test_neither_screening_nor_noise_takes_it_for_an_answer():
     right, _ = robustness(task, task.neuron.space.to_dict(vectors[0]), repeats=3, batch=3)
     assert right == 0.0
     with pytest.raises(ValueError, match="none of 3 random configurations has a finite loss"):
-        train(task, training=Training(configs=3, starts=1, steps=1), progress=False)
+        train(task, training=Training(configs=3, starts=1, steps=1), run=QUIET)
 
 
 def test_rates_of_it_are_refused():

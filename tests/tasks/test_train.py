@@ -174,7 +174,7 @@ def test_a_run_killed_several_times_counts_the_simulations_of_one(
     module = sys.modules["jaxdend.tasks.train"]
     look = module._Watch.__call__
     training = dataclasses.replace(TRAINING, noise=noise, copies=3)
-    saving = {"seed": 2, "training": training, "save_every": 3}
+    saving = {"seed": 2, "training": training, "every": 3}
     whole = trained(**saving)
     assert whole.solved
     assert whole.fit.steps > max(kills)
@@ -188,8 +188,8 @@ def test_a_run_killed_several_times_counts_the_simulations_of_one(
         with monkeypatch.context() as patch:
             patch.setattr(module._Watch, "__call__", killed)
             with pytest.raises(SystemExit):
-                trained(**saving, save_to=tmp_path, resume=True)
-    resumed = trained(**saving, save_to=tmp_path, resume=True)
+                trained(**saving, folder=tmp_path, resume=True)
+    resumed = trained(**saving, folder=tmp_path, resume=True)
     same(resumed, whole)
     assert resumed.simulations == whole.simulations
 
@@ -201,8 +201,8 @@ def test_looks_with_noise_are_counted_where_solutions_did_not_withstand_it(tmp_p
     training = dataclasses.replace(TRAINING, rate=0.2, noise=0.1, copies=3, steps=25)
     whole = trained(seed=2, training=training)
     few = dataclasses.replace(training, steps=22)
-    part = trained(seed=2, training=few, save_to=tmp_path)
-    resumed = trained(seed=2, training=training, save_to=tmp_path, resume=True)
+    part = trained(seed=2, training=few, folder=tmp_path)
+    resumed = trained(seed=2, training=training, folder=tmp_path, resume=True)
     same(resumed, whole)
     steps = (
         4 * training.configs + 4 * 4 * 25 * training.starts
