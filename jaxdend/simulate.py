@@ -157,7 +157,7 @@ def _traced(numbers: tuple, plan: dict[str, Any], setting: Setting) -> Traces:
         if "forward-mode" not in str(error):
             raise
         raise TypeError(
-            "simulate: forward mode (jvp, jacfwd, linearize) needs adjoint=diffrax.ForwardMode(); "
+            "simulate: forward-mode derivatives (jvp, jacfwd, linearize) need adjoint=diffrax.ForwardMode(); "
             "by default a run has derivatives in reverse mode."
         ) from error
 
@@ -311,9 +311,10 @@ def _sites(place: Any, cell: Cell) -> Array:
     try:
         found = jnp.asarray(cell.sites(place))
     except ValueError as error:
-        raise ValueError(
-            f"simulate: record= takes compartment numbers, names, masks or functions; {error}"
-        ) from None
+        takes = "takes compartment numbers, names, masks or functions; " * (
+            "expected" in str(error)
+        )
+        raise ValueError(f"simulate: record= {takes}{error}") from None
     single = not isinstance(place, str | list | tuple) and jnp.ndim(place) == 0
     return found[0] if single else found
 

@@ -276,7 +276,7 @@ def test_a_first_voltage_that_is_none_says_what_is(cell):
 
 
 def test_forward_mode_says_what_it_needs(cell):
-    with pytest.raises(TypeError, match=r"needs adjoint=diffrax.ForwardMode\(\)"):
+    with pytest.raises(TypeError, match=r"need adjoint=diffrax.ForwardMode\(\)"):
         jax.jvp(lambda a: jd.simulate(cell, jd.Step(0, 0.0, 1.0, a), t1=0.1).v, (0.1,), (1.0,))
 
 

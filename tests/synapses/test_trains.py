@@ -66,7 +66,7 @@ def test_poisson_is_seeded_silent_at_no_rate_and_differentiable():
 
 def test_binned_events():
     times, number = binned_events([[0, 2, 1]], width=0.5, onset=10.0)
-    np.testing.assert_allclose(times, [10.0, 10.5, 11.0])
+    np.testing.assert_allclose(times, [[10.0, 10.5, 11.0]])
     np.testing.assert_array_equal(number, [[0.0, 2.0, 1.0]])
 
 
