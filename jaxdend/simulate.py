@@ -157,8 +157,8 @@ def _traced(numbers: tuple, plan: dict[str, Any], setting: Setting) -> Traces:
         if "forward-mode" not in str(error):
             raise
         raise TypeError(
-            "simulate: forward-mode derivatives (jvp, jacfwd, linearize) need adjoint=diffrax.ForwardMode(); "
-            "by default a run has derivatives in reverse mode."
+            "simulate: forward-mode derivatives (jvp, jacfwd, linearize) need "
+            "adjoint=diffrax.ForwardMode(); by default a run has those of reverse mode."
         ) from error
 
 

@@ -91,7 +91,7 @@ FAST = {
 }  # fmt: skip
 TABLE = [
     pytest.param(group, name, single, id=f"{group}-{name}-{'float32' if single else 'float64'}",
-                 marks=[] if (group, name, single) in FAST else pytest.mark.slow)
+                 marks=[] if (group, name, single) in FAST else [pytest.mark.slow, pytest.mark.nightly])
     for group in GROUPS
     for name in solvers(False)
     for single in (False, True)
