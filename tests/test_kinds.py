@@ -89,9 +89,10 @@ FAST = {
     ("states", "Rodas5P", False), ("states", "CrankNicolson", False),
     ("clamps", "BackwardEuler", False), ("synapses", "BackwardEuler", True),
 }  # fmt: skip
+NIGHT = (pytest.mark.slow, pytest.mark.nightly)
 TABLE = [
     pytest.param(group, name, single, id=f"{group}-{name}-{'float32' if single else 'float64'}",
-                 marks=[] if (group, name, single) in FAST else [pytest.mark.slow, pytest.mark.nightly])
+                 marks=() if (group, name, single) in FAST else NIGHT)
     for group in GROUPS
     for name in solvers(False)
     for single in (False, True)
