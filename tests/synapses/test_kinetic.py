@@ -198,3 +198,17 @@ def test_event_times_have_gradients_in_a_simulation(scheme):
     assert np.abs(want).min() > 1e-2
     np.testing.assert_allclose(jax.grad(end)(times, smooth), want, rtol=1e-4)
     np.testing.assert_array_equal(jax.grad(end)(times, scheme(round_events=True)), 0.0)
+
+
+def test_the_derivative_by_event_times_is_that_of_the_steps():
+    cell = jd.Cell(jd.single_compartment(20.0, 20.0), max_length=30.0).insert(Leak(g=1e-4, e=-65.0))
+
+    @jax.jit
+    def end(t):
+        group = NMDAKinetic(0, 5e-3, t[None, None])
+        return jd.simulate(cell, group, t1=4.0, record=[0]).v[-1, 0]
+
+    for t in (1.03, 1.041):
+        found = float(jax.grad(end)(jnp.asarray(t)))
+        assert abs(found) > 0.02
+        assert found == pytest.approx(float(end(t + 1e-5) - end(t - 1e-5)) / 2e-5, rel=1e-5)
