@@ -96,6 +96,10 @@ class Model(eqx.Module):
                 inside[ion] = item.at.put(inside[ion], within)
                 outside[ion] = item.at.put(outside[ion], without)
                 potential[ion] = item.at.put(potential[ion], e)
+        for item in self.inserted:
+            for ion, e in item.mechanism.reversal_potentials().items():
+                if ion in potential:
+                    potential[ion] = item.at.put(potential[ion], e)
 
         def near(item: Inserted, values: dict[str, Array]) -> dict[str, Array]:
             return {ion: item.at.take(values[ion]) for ion in item.mechanism.reads}

@@ -241,6 +241,9 @@ class ReversalPotential(AbstractSiteRecorder):
             pair = item.mechanism.concentrations(x).get(self.ion)
             if pair is not None:
                 e = item.at.put(e, nernst(IONS[self.ion].charge, *pair, model.celsius))
+        for item in model.inserted:
+            fixed = item.mechanism.reversal_potentials().get(self.ion)
+            e = e if fixed is None else item.at.put(e, fixed)
         return self.pick(e, model)
 
     def check(self, cell: Cell, sites: np.ndarray | None) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import jaxdend as jd
-from jaxdend.channels import Leak
+from jaxdend.channels import SK, CaHVA, CalciumShell, FixedReversals, Leak
 from jaxdend.dynamics import build_model
 
 # what a mechanism declares of its ion: NMODL's words, and which of e, inside, outside it looks at
@@ -104,3 +104,22 @@ def test_neurons_rule_for_every_ion_at_every_temperature(theirs):
         np.testing.assert_allclose(model.e[ion], expected, rtol=1e-7, err_msg=title)
     assert theirs["20 ca"][1] == pytest.approx(133.8446, abs=1e-4)
     assert theirs["20 ca"][0] == pytest.approx(132.458, abs=1e-3)
+
+
+def test_a_fixed_reversal_potential_holds_against_readers_and_pools():
+    """As NEURON's `ion_style(\"ca_ion\", 0, 1, 0, 0, 0)`, where it is inserted and nowhere else."""
+    cell = jd.Cell(jd.ball_and_stick(10.0, 100.0, 1.0), max_length=60.0, celsius=20.0)
+    cell = cell.insert(CaHVA()).insert(SK()).insert(CalciumShell(), [1])
+    fixed = cell.insert(FixedReversals(eca=120.0), [0, 1])
+    for solver in (jd.CrankNicolson(), jd.Rodas4P()):
+        seen = [
+            jd.simulate(
+                c, t1=1.0, v0=-20.0, solver=solver, record=jd.ReversalPotential("ca", [0, 1, 2])
+            )
+            for c in (cell, fixed)
+        ]
+        free, held = (np.asarray(s["values"]) for s in seen)
+        np.testing.assert_allclose(held[:, :2], 120.0)
+        np.testing.assert_allclose(held[:, 2], free[:, 2])
+        np.testing.assert_allclose(free[0, 0], 133.8446, atol=1e-3)
+        assert abs(seen[0].final.v[0] - seen[1].final.v[0]) > 1e-4

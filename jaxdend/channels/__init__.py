@@ -37,6 +37,7 @@ from jaxdend.channels.potassium import (
     KTst as KTst,
     SKv3_1 as SKv3_1,
 )
+from jaxdend.channels.reversals import FixedReversals as FixedReversals
 from jaxdend.channels.sodium import Nap as Nap, NaTa as NaTa, NaTs2 as NaTs2
 from jaxdend.channels.traub import Traub as Traub
 from jaxdend.channels.wang_buzsaki import WangBuzsaki as WangBuzsaki

@@ -95,6 +95,10 @@ class AbstractMechanism(eqx.Module):
         del x
         return {}
 
+    def reversal_potentials(self) -> dict[str, Array]:
+        """Ion -> a reversal potential, `()` or `(k,)` mV, that holds here instead of Nernst's."""
+        return {}
+
     def trigger(self, v: Array, x: States, env: Env, t: Array) -> States:
         """The state after its sudden changes, looked at once a step, before the current.
 

@@ -4,7 +4,8 @@
 # a parameter takes any number and converts it to an array; its type says what it becomes
 
 from jaxdend.cell import Cell
-from jaxdend.channels import Ca, CaT, KCa, Km, Kv, Leak, Na
+from jaxdend.channels import Ca, CaT, FixedReversals, KCa, Km, Kv, Leak, Na
+from jaxdend.mechanisms.ions import IONS
 
 # gbar in S/cm² at 23 °C
 ACTIVE = {
@@ -26,8 +27,8 @@ def branco2010(cell: Cell, active: bool = False) -> Cell:
     - *Capacitance reset.* The morphology file doubles `cm` in dendrites for spines; the passive
       set-up that follows resets it to 1 µF/cm² everywhere.
     - *Axon.* Its leak is 0.02 S/cm², 200-fold: nodes of Ranvier all along.
-    - *Calcium.* No mechanism moves it: `e_ca` is constant, 132.458 mV (the file's 140 is never
-      used), and `KCa` sees 5e-5 mM and stays shut.
+    - *Calcium.* No mechanism moves it, and its `ion_style` keeps `e_ca` constant at 132.458 mV
+      (the file's 140 is never used); `KCa` sees 5e-5 mM and stays shut.
     - *Temperature* is 37 °C, by which conductances and rates of all but `CaT` are multiplied.
     - *Tables.* All rates but those of `KCa` are read from tables.
     - *Compartments.* `3 (2 int((L / (0.1 lambda_100) + 0.9) / 2) + 1)` per section, with lambda
@@ -50,4 +51,4 @@ def branco2010(cell: Cell, active: bool = False) -> Cell:
         for channel, gbar in channels:
             table = {} if channel is KCa else {"table": True}
             cell = cell.insert(channel(gbar=gbar, **table), region)
-    return cell
+    return cell.insert(FixedReversals(eca=IONS["ca"].reversal))
