@@ -165,15 +165,16 @@ class Model(eqx.Module):
             outward = item.at.add_to(outward, item.input.outward(item.at.take(v), x, t0, t1))
         return outward
 
-    def add_linear_inputs(
+    def source(
         self, v: Array, inputs: list, t0: Array, t1: Array, outward: Array, slopes: Array,
         stiff: bool | None = None,
     ) -> tuple[Array, Array]:  # fmt: skip
-        """Adds currents as `add_inputs` does, and their slopes to `slopes (N,)` µS."""
-        chosen = self._chosen(inputs, stiff)
-        if any(item.scattered for item, _ in chosen):
-            outward, slopes = whole(outward), whole(slopes)
-        for item, x in chosen:
+        """`slopes v - outward` (N,) nA and `slopes` (N,) µS with the inputs' currents in both.
+
+        **Arguments:** as of `add_inputs`; `outward` and `slopes` of everything else at `v`.
+        """
+        late = []  # what does not look at the voltage
+        for item, x in self._chosen(inputs, stiff):
             near = item.at.take(v)
 
             def current(u: Array, item: Placed = item, x: Own = x) -> Array:
@@ -181,11 +182,14 @@ class Model(eqx.Module):
 
             if depends(current, near)[0]:
                 i, by_v = jax.jvp(current, (near,), (jnp.ones_like(near),))
-                slopes = item.at.add_to(slopes, by_v)
+                outward, slopes = item.at.add_to(outward, i), item.at.add_to(slopes, by_v)
             else:
-                i = current(near)
-            outward = item.at.add_to(outward, i)
-        return outward, slopes
+                late.append((item, current(near)))
+        total = slopes * v - outward
+        total = whole(total) if any(item.scattered for item, _ in late) else total
+        for item, i in late:
+            total = item.at.add_to(total, -i)
+        return total, slopes
 
     def _chosen(self, inputs: list, stiff: bool | None) -> list[tuple[Placed, Own]]:
         pairs = zip(self.placed, inputs, strict=True)
@@ -219,8 +223,8 @@ class Model(eqx.Module):
         if not self.placed or not self.exposed:
             return self.complete(v, zero, zero)
         for _ in range(3):
-            outward, by_v = self.add_linear_inputs(v, inputs, t, t, zero, zero)
-            v = self.complete(v, by_v, by_v * v - outward)
+            source, by_v = self.source(v, inputs, t, t, zero, zero)
+            v = self.complete(v, by_v, source)
         return v
 
     # --- time -------------------------------------------------------------------------------

@@ -205,8 +205,8 @@ class _Balance:
         envs = model.environments(mechanisms)
         (outward, ions), (slope, ion_slopes) = model.linearise(now, mechanisms, envs)
         inputs = model.recall(t + model.h / 2, inputs)
-        outward, slope = model.add_linear_inputs(now, inputs, t, t + model.h, outward, slope)
-        used = (after - now) / 2
+        source, slope = model.source(now, inputs, t, t + model.h, outward, slope)
+        outward, used = slope * now - source, (after - now) / 2
         ions = {ion: i + ion_slopes[ion] * used for ion, i in ions.items()}
         return outward + slope * used, ions
 

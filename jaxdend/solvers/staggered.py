@@ -129,11 +129,10 @@ def staggered_step(
     (outward, ions), (slope, ion_slopes) = model.linearise(v0, mechanisms, envs)
     window = (mid, mid) if rounded else (t, t + h)
     gentle = second_order and model.stiff  # stiff inputs have their own place in the step
-    outward, slope = model.add_linear_inputs(
-        v0, inputs, *window, outward, slope, False if gentle else None
-    )
-    slope = _floored(model, slope, h / 2 if second_order else h)
-    source = slope * v0 - outward
+    source, slope = model.source(v0, inputs, *window, outward, slope, False if gentle else None)
+    floored = _floored(model, slope, h / 2 if second_order else h)
+    if floored is not slope:
+        source, slope = source + (floored - slope) * v0, floored
     balanced = not rounded and bool(model.placed) and model.exposed
     if not second_order:
         v, used = _implicit(model, v0, slope, source, h, known), None
@@ -222,8 +221,8 @@ def _balanced(
         for item, x in zip(model.placed, inputs, strict=True)
     ]
     (outward, _), (slope, _) = model.linearise(guess, mechanisms, envs)
-    outward, slope = model.add_linear_inputs(guess, inputs, end, end, outward, slope)
-    return model.complete(guess, slope, slope * guess - outward)
+    source, slope = model.source(guess, inputs, end, end, outward, slope)
+    return model.complete(guess, slope, source)
 
 
 def _stiff_step(
@@ -245,9 +244,8 @@ def _stiff_step(
 
     def solve(base: Array, when: Array) -> Array:
         around = when - h / 2, when + h / 2
-        outward, by_v = model.add_linear_inputs(v, inputs, *around, 0 * v, 0 * v, True)
-        right = source + by_v * v - outward
-        return _implicit(model, base, slope + by_v, right, part * h)
+        more, by_v = model.source(v, inputs, *around, 0 * v, 0 * v, True)
+        return _implicit(model, base, slope + by_v, source + more, part * h)
 
     first = solve(v, t + part * h)
     # stage 2 of SDIRK starts from v + (1 - γ) h k1 with h k1 = (first - v) / γ
