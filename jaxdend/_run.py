@@ -80,9 +80,10 @@ def run(numbers: tuple, plan: dict[str, Any], setting: Setting) -> Traces:
     if setting.steps == 0:
         return Traces(t0[None], None, None, {}, y0)
 
+    own = setting.staggered or setting.rosenbrock
+
     def look(t: Array, y: State) -> State:
         """`y` as the cell has it; a generic solver leaves voltages without capacitance behind."""
-        own = setting.staggered or setting.rosenbrock
         return order.undo(t, y if own else model.completed(t, y))
 
     def save(t: Array, y: State, args: Model) -> tuple:
@@ -94,7 +95,8 @@ def run(numbers: tuple, plan: dict[str, Any], setting: Setting) -> Traces:
             else (order.voltage(y, what) if setting.staggered else seen.v[what])
             for what in plan.values()
         ]
-        return values, _extent(y)
+        # our own solvers say themselves when they failed
+        return values, jnp.zeros(()) if own else _extent(y)
 
     def last(t: Array, y: State, args: Model) -> tuple:
         del args
