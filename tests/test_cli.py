@@ -488,7 +488,7 @@ DIGITS = "9" * 400
         ("[simulate]", NOISE + "[simulate]", "[[stimulus]] 2: duration: 1e+12 ms are more"),
         ('procedural = "ball_and_stick"', r'file = "a\u0000.swc"', "[morphology]: file: expected"),
         ('procedural = "ball_and_stick"', f'file = "{"a" * 300}.swc"', "[morphology]: "),
-        ("max_length = 100.0", "max_length = 1e-9", "[cell]: it takes more memory"),
+        ("max_length = 100.0", "max_length = 1e-9", "max_length = 1e-09 asks for"),
     ],
     ids=range(10),
 )  # fmt: skip
