@@ -40,8 +40,11 @@ class AbstractInput(eqx.Module):
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
         own = vars(cls)
-        if any(name in own for name in cls.timed) and "since" not in own:
+        written = [name for name in cls.timed if name in own]
+        if written and "since" not in own:
             cls.since = AbstractInput.__dict__["since"]
+        if written and "prepare" not in own:  # what the parent prepares would not be asked for it
+            cls.prepare = AbstractInput.__dict__["prepare"]
 
     @abc.abstractmethod
     def outward(self, v: Array, x: Own, t0: Array, t1: Array) -> Array:

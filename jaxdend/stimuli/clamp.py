@@ -1,5 +1,7 @@
 """Voltage clamp through a series resistance."""
 
+from typing import Any
+
 import equinox as eqx
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -60,6 +62,15 @@ class VoltageClamp(AbstractInput):
         else:
             raise ValueError("VoltageClamp: expected either durations of levels or times of knots.")
 
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        own = vars(cls)
+        if ("command" in own or "conductance" in own) and "outward" not in own:
+            raise TypeError(
+                f"{cls.__name__} writes command or conductance, which a run does not ask for: "
+                "write outward(v, x, t0, t1), and edges, instead."
+            )
+
     def __check_init__(self) -> None:
         check_fields(self, rs="positive")
         check_knots(self, "times", "values")
@@ -91,7 +102,7 @@ class VoltageClamp(AbstractInput):
 
     def outward(self, v: Array, x: Own, t0: Array, t1: Array) -> Array:
         """`(v - command) / rs` while on: exactly linear in `v`, with the mean of the command."""
-        return self.prepare().outward(v, x, t0, t1)
+        return VoltageClamp.prepare(self).outward(v, x, t0, t1)
 
     def prepare(self) -> AbstractInput:
         twice = self.times[1:] == self.times[:-1]

@@ -38,7 +38,7 @@ class Waveform(AbstractStimulus):
 
     def current(self, t0: Array, t1: Array) -> Array:
         """The mean current that `prepare()` gives, which is made anew at each call."""
-        return self.prepare().current(t0, t1)
+        return Waveform.prepare(self).current(t0, t1)
 
     def edges(self) -> Array:
         return self.times
@@ -154,7 +154,7 @@ class Noise(AbstractStimulus):
 
     def current(self, t0: Array, t1: Array) -> Array:
         """The mean current that `prepare()` gives, which is made anew at each call."""
-        return self.prepare().current(t0, t1)
+        return Noise.prepare(self).current(t0, t1)
 
     def edges(self) -> Array:
         return self.onset + self.interval * jnp.arange(self.draws.shape[1])

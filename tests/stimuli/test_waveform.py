@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
+import jaxdend as jd
 from jaxdend.stimuli import Noise, Waveform
 
 TIMES = np.array([1.0, 1.5, 3.0, 3.0, 4.0])
@@ -122,3 +123,23 @@ def test_bad_arguments_are_named(make, words):
 def test_noise_of_more_samples_than_fit_is_refused():
     with pytest.raises(ValueError, match="samples; at most 1e\\+08 are stored"):
         Noise(0, 0.0, 1.0, 5.0, duration=1e12)
+
+
+def test_a_class_on_top_of_one_that_is_prepared_is_asked_itself():
+    class Halved(Waveform):
+        def current(self, t0, t1):
+            return 0.5 * super().current(t0, t1)
+
+        def edges(self):
+            return self.times
+
+    ts, values = [0.0, 1.0, 2.0], [0.0, 1.0, 0.0]
+    whole, half = Waveform(0, ts, values), Halved(0, ts, values)
+    np.testing.assert_allclose(
+        half.prepare().current(0.2, 0.6), 0.5 * whole.prepare().current(0.2, 0.6)
+    )
+    with pytest.raises(TypeError, match="Ramped writes command or conductance"):
+
+        class Ramped(jd.VoltageClamp):
+            def command(self, t):
+                return t
