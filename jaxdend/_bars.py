@@ -17,9 +17,15 @@ def progress_bar(total: int, desc: str, unit: str, *, show: bool, initial: int =
     at most a hundred characters: at the beginning, every 30 s and at the end.
     """
     options: dict[str, Any] = {"total": total, "desc": desc, "unit": unit, "initial": initial}
-    if not show or sys.stderr.isatty() or "ipykernel" in sys.modules:
+    if not show or sys.stderr.isatty() or _in_notebook():
         return tqdm(**options, disable=not show)
     return tqdm(**options, file=_Lines(), bar_format=_LINE, mininterval=_EVERY, miniters=1)
+
+
+def _in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook, not one that has only imported it."""
+    ipykernel = sys.modules.get("ipykernel.kernelapp")
+    return ipykernel is not None and ipykernel.IPKernelApp.initialized()
 
 
 class _Lines(io.TextIOBase):

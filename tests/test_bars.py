@@ -1,5 +1,7 @@
 """Progress where there is no terminal: short lines, few of them."""
 
+import subprocess
+import sys
 import time
 
 import pytest
@@ -34,6 +36,26 @@ def test_a_line_now_and_then(capsys, monkeypatch):
     assert lines[0].startswith("fit: 7/1000000000 steps")
     assert 3 <= len(lines) <= 9
     assert len({line.split(",")[0] for line in lines}) == len(lines)
+
+
+def test_a_process_that_only_imports_the_kernel_is_no_notebook(capsys):
+    import ipykernel.kernelapp  # noqa: F401
+
+    with progress_bar(2, "fit", "step", show=True) as bar:
+        bar.update(2)
+    assert "\r" not in capsys.readouterr().err
+
+
+def test_a_notebook_gets_a_bar():
+    code = """
+from ipykernel.kernelapp import IPKernelApp
+IPKernelApp.instance()
+from jaxdend._bars import progress_bar
+with progress_bar(2, "fit", "step", show=True) as bar:
+    bar.update(2)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert b"\r" in run.stderr
 
 
 @pytest.mark.parametrize("show", [True, False])
