@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -21,7 +22,8 @@ from jaxdend.fitting._space import ParameterSpace, describe_space
 from jaxdend.fitting._starts import Starts, digest, key_numbers, starting_vectors
 from jaxdend.runs import Advance, Loop, Part, Rows, Run, check_counts, restored
 
-Loss = Callable[[dict[str, Array]], Array]
+# parameters, and a key where every step draws anew, to a scalar
+Loss = Callable[[dict[str, Array]], Array] | Callable[[dict[str, Array], Array], Array]
 
 
 class _State(eqx.Module):
@@ -64,6 +66,7 @@ def fit(
     key: ArrayLike = 0,
     clip: float | None = 1.0,
     prune: Prune | None = None,
+    draws: ArrayLike | None = None,
     chunk: int = 1,
     callback: Callback | None = None,
     run: Run | None = None,
@@ -89,6 +92,8 @@ def fit(
     - `key`: a JAX key or an integer seed for the sampled starts.
     - `clip`: the largest global norm of a start's gradient, `None` for no clipping.
     - `prune`: after which steps to drop which share of the starts; `FitResult.pruned` tells them.
+    - `draws`: a JAX key or an integer seed, for a loss that draws its inputs: the loss then takes a
+      key as its second argument, another one at every step and the same for all starts.
     - `chunk`: steps per call of the compiled program; progress, callback, saving and Ctrl-C act
       between chunks. More than 1 saves call overhead for a cheap loss.
     - `callback(step, losses (s,), vectors (s, p))`, called after each chunk with what its last
@@ -111,7 +116,7 @@ def fit(
     def header() -> dict[str, Any]:
         drawn = key if isinstance(starts, int | np.integer) else None
         needed = steps if optimizer is None else None
-        return _header(space, inner, z, drawn, needed, clip, prune, about)
+        return _header(space, inner, z, drawn, needed, clip, prune, draws, about)
 
     watch = watched(callback)
     loop = Loop(steps, "fit", run, chunk=chunk, callback=watch, header=header, more=_more)
@@ -119,8 +124,10 @@ def fit(
     part = Part({}, _begin(inner, z)) if part is None else restored(part, _like(part, inner))
     if part.steps >= steps:
         return run.resume if isinstance(run.resume, FitResult) else FitResult.of(space, part)
-    program = once(_compile, loss, space, inner, chunk)
-    return _reported(FitResult.of(space, loop.go(_advancing(program, part, prune), part)))
+    program = once(_compile, loss, space, inner, chunk, draws is not None)
+    numbers = np.array(key_numbers(0 if draws is None else draws), np.uint32)
+    steps_of = partial(program, numbers)
+    return _reported(FitResult.of(space, loop.go(_advancing(steps_of, part, prune), part)))
 
 
 def _header(
@@ -131,6 +138,7 @@ def _header(
     steps: int | None,
     clip: float | None,
     prune: Prune | None,
+    draws: ArrayLike | None,
     about: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """What makes this fit another than that one, as far as it can be told.
@@ -152,6 +160,7 @@ def _header(
         "steps": steps,
         "clip": clip,
         "prune": None if prune is None else asdict(prune),
+        "draws": None if draws is None else key_numbers(draws),
         "about": None if about is None else dict(about),
         "precision": jnp.result_type(float).name,
     }
@@ -191,16 +200,20 @@ def _compile(
     space: ParameterSpace,
     optimizer: optax.GradientTransformationExtraArgs,
     chunk: int,
-) -> Steps:
-    """The program that takes up to `chunk` steps; how many is an argument, never a recompile."""
+    draws: bool,
+) -> Callable[[np.ndarray, _State, int], tuple[_State, tuple[Array, Array]]]:
+    """The program that takes up to `chunk` steps; how many is an argument, never a recompile.
 
-    def objective(z: Array) -> Array:
-        value = jnp.asarray(loss(space.to_dict(z)))
+    So are the numbers of the key that draws begin from. `draws`, whether there are any.
+    """
+
+    def objective(z: Array, key: Array) -> Array:
+        value = jnp.asarray(loss(space.to_dict(z), *([jax.random.wrap_key_data(key)] * draws)))
         if value.shape != ():
             raise ValueError(f"the loss must be a scalar, got shape {value.shape}")
         return value
 
-    def run(state: _State, count: Array) -> tuple[_State, tuple[Array, Array]]:
+    def run(numbers: Array, state: _State, count: Array) -> tuple[_State, tuple[Array, Array]]:
         alive, starts = state.alive, len(state.pruned)
         evaluate = _shared(jax.value_and_grad(objective), _devices(len(alive)))
         log = (
@@ -210,7 +223,8 @@ def _compile(
 
         def body(i: Array, carry: tuple[_State, tuple[Array, Array]]) -> Any:
             state, (losses, vectors) = carry
-            value, gradient = evaluate(state.z)
+            key = jax.random.fold_in(jax.random.wrap_key_data(numbers), state.step)
+            value, gradient = evaluate(state.z, jax.random.key_data(key))
             value = value.astype(losses.dtype)
             log = (losses.at[i, alive].set(value), vectors.at[i, alive].set(state.z))
             return _advance(optimizer, state, value, gradient), log
@@ -219,10 +233,12 @@ def _compile(
 
     compiled = jax.jit(run)
 
-    def placed(state: _State, count: int) -> tuple[_State, tuple[Array, Array]]:
+    def placed(
+        numbers: np.ndarray, state: _State, count: int
+    ) -> tuple[_State, tuple[Array, Array]]:
         devices = _devices(len(state.alive))
         everywhere = NamedSharding(Mesh(np.array(devices), ("starts",)), PartitionSpec())
-        return compiled(jax.device_put(state, everywhere), jax.device_put(count, everywhere))
+        return compiled(*(jax.device_put(x, everywhere) for x in (numbers, state, count)))
 
     return placed
 
@@ -234,33 +250,34 @@ def _devices(starts: int) -> list[Any]:
 
 
 def _shared(
-    f: Callable[[Array], tuple[Array, Array]], devices: list[Any]
-) -> Callable[[Array], tuple[Array, Array]]:
-    """`f` of every row of an array, once each, the rows shared out over the devices."""
+    f: Callable[[Array, Array], tuple[Array, Array]], devices: list[Any]
+) -> Callable[[Array, Array], tuple[Array, Array]]:
+    """`f` of every row of an array and a key, once each, the rows shared out over the devices."""
+    each = jax.vmap(f, (0, None))
     if len(devices) == 1:
-        return jax.vmap(f)
+        return each
 
-    def everyone(z: Array) -> tuple[Array, Array]:
+    def everyone(z: Array, key: Array) -> tuple[Array, Array]:
         missing = -len(z) % len(devices)  # rows that the last device has less
         filled = jnp.concatenate([z, jnp.repeat(z[-1:], missing, axis=0)])
         rows = PartitionSpec("starts")
 
-        def fewer(z: Array) -> tuple[Array, Array]:
-            value, gradient = jax.vmap(f)(z[: len(z) - missing])
+        def fewer(z: Array, key: Array) -> tuple[Array, Array]:
+            value, gradient = each(z[: len(z) - missing], key)
             return jnp.pad(value, (0, missing)), jnp.pad(gradient, ((0, missing), (0, 0)))
 
-        def mine(z: Array) -> tuple[Array, Array]:
+        def mine(z: Array, key: Array) -> tuple[Array, Array]:
             last = jax.lax.axis_index("starts") == len(devices) - 1
-            return jax.lax.cond(last, fewer, jax.vmap(f), z) if missing else jax.vmap(f)(z)
+            return jax.lax.cond(last, fewer, each, z, key) if missing else each(z, key)
 
         shared = jax.shard_map(
             mine,
             mesh=Mesh(np.array(devices), ("starts",)),
-            in_specs=(rows,),
+            in_specs=(rows, PartitionSpec()),
             out_specs=rows,
             check_vma=False,
         )
-        value, gradient = shared(filled)
+        value, gradient = shared(filled, key)
         return value[: len(z)], gradient[: len(z)]
 
     return everyone

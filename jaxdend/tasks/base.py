@@ -44,8 +44,9 @@ from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from jaxdend.cell import Cell
 from jaxdend.fitting import ParameterSpace
@@ -72,7 +73,11 @@ class Placement(NamedTuple):
 
 @dataclass(frozen=True)
 class Training:
-    """The settings with which a task is trained."""
+    """The settings with which a task is trained, and the draws on which it is judged.
+
+    The draws matter only to a task that draws its inputs. Those of training, validation and test
+    have nothing in common.
+    """
 
     configs: int = 64  # random configurations simulated first
     starts: int = 4  # the best of them, trained by gradient as one batch
@@ -80,6 +85,18 @@ class Training:
     rate: float = 0.1  # of Adam, in units of the unconstrained vector (a range is about 8 wide)
     noise: float = 0.0  # relative noise of the synaptic weights that a solution has to withstand
     copies: int = 4  # noisy copies of every configuration in the loss, where there is noise
+    screen: int = 2  # draws that every random configuration sees
+    draws: int = 8  # new draws in every gradient step, and those that choose the starts
+    look: int = 10  # gradient steps between two looks at the validation draws
+    validation: int = 32  # draws that choose among the looks, and fix thresholds
+    test: int = 24  # draws that nothing was chosen by, for the score
+    least: float = 0.9  # fraction of the test draws that must be right in a solution
+
+    def __post_init__(self) -> None:
+        """Refuse numbers of draws that could judge nothing."""
+        for name in ("screen", "draws", "look", "validation", "test"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"Training: {name} must be 1 or more; got {getattr(self, name)}.")
 
 
 class AbstractNeuron(eqx.Module):
@@ -94,7 +111,7 @@ class AbstractNeuron(eqx.Module):
 
     @abc.abstractmethod
     def respond(self, params: Params, pattern: Array) -> Array:
-        """The response `()` to one pattern.
+        """The response `()` to one pattern, as the task draws it.
 
         NaN, which is wrong in every task, where the simulation blew up: see `unless_blown_up`.
         """
@@ -109,7 +126,12 @@ class AbstractNeuron(eqx.Module):
 
 
 class AbstractTask(eqx.Module):
-    """A task: patterns, the neuron that answers them, and a goal."""
+    """A task: patterns, the neuron that answers them, and a goal.
+
+    A task may draw its inputs: then `random` is true, `draw` makes what the neuron is given from a
+    key, and `train` gives new draws to every step, chooses on draws of its own, and scores on
+    others, which nothing was chosen by.
+    """
 
     name: eqx.AbstractVar[str]
     neuron: eqx.AbstractVar[AbstractNeuron]
@@ -117,9 +139,34 @@ class AbstractTask(eqx.Module):
     labels: eqx.AbstractVar[tuple[str, ...]]  # P names
     training: eqx.AbstractVar[Training]  # what `train` does unless told otherwise
 
-    def responses(self, params: Params) -> Array:
-        """The responses to all patterns, `(P,)` in the neuron's unit, as one batch."""
-        return jax.vmap(lambda pattern: self.neuron.respond(params, pattern))(self.patterns)
+    @property
+    def random(self) -> bool:
+        """Whether the task draws its inputs."""
+        return False
+
+    def draw(self, key: Array) -> PyTree:
+        """One draw of the inputs of all patterns, every leaf `(P, ...)`."""
+        del key
+        return self.patterns
+
+    def responses(self, params: Params, key: Array | None = None) -> Array:
+        """The responses to all patterns, `(P,)` in the neuron's unit, as one batch.
+
+        **Raises:** `ValueError` where the task draws its inputs and no `key` is given.
+        """
+        if key is None and self.random:
+            raise ValueError(f"{self.name} draws its inputs: responses needs a JAX key for a draw.")
+        patterns = self.patterns if key is None else self.draw(key)
+        return jax.vmap(lambda pattern: self.neuron.respond(params, pattern))(patterns)
+
+    def loss_of_draws(self, responses: Array) -> Array:
+        """What training makes small, `()`, from the `responses (D, P)` to several draws."""
+        return jnp.mean(jax.vmap(self.loss)(responses))
+
+    def decide(self, responses: Array) -> "AbstractTask":
+        """The task with whatever the `responses (D, P)` to validation draws have to fix."""
+        del responses
+        return self
 
     @abc.abstractmethod
     def loss(self, responses: Array) -> Array:

@@ -3,16 +3,18 @@
 import json
 import os
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 
 from jaxdend._errors import SavedFileError
 from jaxdend.files import complete, read_arrays, refuse_array, write_npz, write_whole
 from jaxdend.fitting import FitResult
-from jaxdend.tasks.base import Params
+from jaxdend.tasks.base import AbstractTask, Params
 
 _FORMAT, _WHAT = "jaxdend-task-1", "task folder"
 _PARAMS_FORMAT = "jaxdend-task-params-1"
@@ -40,6 +42,23 @@ class TaskResult:
     fit: FitResult
     simulations: int  # of one pattern; one with its gradient counts as one
     wall_s: float
+    # of a task that draws its inputs: what the test draws told, which nothing was chosen by
+    draws: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))  # (D, P) responses
+    right: int = 0  # draws with all patterns right
+    start_right: int = 0  # the same before training
+    threshold: float | None = None  # fixed by validation draws, or given
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of the fraction of draws that are right (Wilson 1927)."""
+        return wilson(self.right, len(self.draws))
+
+    def task_of(self, task: AbstractTask) -> AbstractTask:
+        """`task` with the threshold that this result's validation fixed."""
+        if self.threshold is None or getattr(task, "threshold", 0.0) is not None:
+            return task
+        value = jnp.asarray(self.threshold, float)
+        return eqx.tree_at(lambda t: t.threshold, task, value, is_leaf=lambda x: x is None)
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -58,6 +77,11 @@ class TaskResult:
             "responses": dict(zip(self.labels, after, strict=True)),
             "start_responses": dict(zip(self.labels, before, strict=True)),
             "start_margin": start_margin,
+            "threshold": self.threshold,
+            "draws": len(self.draws),
+            "right": self.right,
+            "start_right": self.start_right,
+            "interval": [round(x, 4) for x in self.interval] if len(self.draws) else None,
             "steps": self.fit.steps,
             "interrupted": self.fit.interrupted,
             "simulations": self.simulations,
@@ -76,7 +100,8 @@ class TaskResult:
         self.fit.save(folder / _FIT)
         arrays = {f"best/{name}": value for name, value in self.params.items()}
         arrays |= {f"start/{name}": value for name, value in self.start_params.items()}
-        write_npz(folder / _PARAMS, {"format": _PARAMS_FORMAT}, {"configs": self.configs, **arrays})
+        arrays |= {"configs": self.configs, "draws": self.draws}
+        write_npz(folder / _PARAMS, {"format": _PARAMS_FORMAT}, arrays)
         about = json.loads(json.dumps(self.summary | extra))
         sums = {name: zlib.crc32((folder / name).read_bytes()) for name in (_PARAMS, _FIT)}
         about["crc32"] = sums | {_ABOUT: _sum(about)}
@@ -96,6 +121,7 @@ class TaskResult:
             arrays = read_arrays(folder / _PARAMS, "file of parameters")
             arrays.pop("header", None)  # which those of version 0.1.0 do not have
             configs, fit = arrays.pop("configs"), FitResult.load(folder / _FIT)
+            draws = arrays.pop("draws", np.empty((0, len(about["responses"]))))
             groups: dict[str, dict[str, np.ndarray]] = {"best": {}, "start": {}}
             for key, array in arrays.items():
                 group, name = key.split("/", 1)
@@ -118,14 +144,20 @@ class TaskResult:
                 fit=fit,
                 simulations=about["simulations"],
                 wall_s=about["wall_s"],
+                draws=draws,
+                right=about.get("right", 0),
+                start_right=about.get("start_right", 0),
+                threshold=about.get("threshold"),
             )
             result._check()
         return result
 
     def _check(self) -> None:
         """Refuse entries of another type, or arrays that do not fit together."""
-        texts, whole = ("task", "unit", "margin_unit"), ("seed", "simulations")
-        kinds: dict[str, Any] = dict.fromkeys(texts, str) | dict.fromkeys(whole, int)
+        texts = ("task", "unit", "margin_unit")
+        whole = ("seed", "simulations", "right", "start_right")
+        kinds: dict[str, Any] = dict.fromkeys(texts, str)
+        kinds |= dict.fromkeys(whole, int)
         kinds |= {"solved": bool, "accuracy": int | float, "wall_s": int | float}
         for name, kind in kinds.items():
             value = getattr(self, name)
@@ -139,6 +171,8 @@ class TaskResult:
                 raise ValueError(f"the parameters {group} are not those of fit.npz, {shapes}")
         if self.responses.shape != self.start_responses.shape or self.configs.ndim != 1:
             raise ValueError("there must be as many start_responses as responses")
+        if self.draws.ndim != 2 or not 0 <= self.right <= max(len(self.draws), 1):
+            raise ValueError(f"{self.right} draws are right, of {self.draws.shape}")
 
 
 def read_summary(folder: str | os.PathLike[str]) -> dict[str, Any]:
@@ -177,6 +211,19 @@ def _checked(folder: Path) -> dict[str, Any]:
 
 def _sum(about: dict[str, Any]) -> int:
     return zlib.crc32(json.dumps(about, sort_keys=True).encode())
+
+
+def wilson(right: int, count: int, z: float = 1.96) -> tuple[float, float]:
+    """The interval of a fraction of which `right` of `count` were counted; all of it for none.
+
+    Wilson (1927) J Am Stat Assoc 22:209; 95 % for `z` 1.96.
+    """
+    if count == 0:
+        return (0.0, 1.0)
+    p, spread = right / count, z * z / count
+    middle = (p + spread / 2) / (1 + spread)
+    half = np.sqrt(spread * (p * (1 - p) + spread / 4)) / (1 + spread)
+    return (float(middle - half), float(middle + half))
 
 
 def _numbers(values: np.ndarray) -> list[float | None]:

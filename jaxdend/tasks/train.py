@@ -3,7 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -13,13 +13,30 @@ import optax
 from jaxtyping import Array, ArrayLike
 
 from jaxdend._bars import progress_bar
-from jaxdend.fitting import FitResult, ParameterSpace, fit
+from jaxdend.fitting import FitResult, fit
 from jaxdend.runs import Run, is_saved
-from jaxdend.tasks.base import AbstractTask, Params, Score, Training
+from jaxdend.tasks.base import AbstractTask, Params, Training
+from jaxdend.tasks.judge import (
+    CHOOSE,
+    CHUNK,
+    SCREEN,
+    SHAKE,
+    TEST,
+    TRAIN,
+    VALIDATE,
+    Validation,
+    Watch,
+    draws_of,
+    key_for,
+    named,
+    respond_all,
+    respond_to,
+    scaled,
+    weight_noise,
+)
 from jaxdend.tasks.result import TaskResult, as_arrays
 
-CHUNK = 64  # configurations in one call of the compiled program
-ROBUST = 0.98  # of the noisy repeats must be right before training stops
+FINALISTS = 8  # for every start, chosen by the screening, judged again on more draws
 
 
 def train(
@@ -37,11 +54,17 @@ def train(
     to the `training.starts` with the least loss; these descend the gradient as one batch
     (`fitting.fit`) until one is solved or the steps are used up.
 
-    **Arguments:** `seed` of the random configurations; `training`, by default `task.training`;
-    `optimizer`, any of optax in place of Adam; `stop=False` goes on after the task is solved;
-    `run`, a `jaxdend.Run`: progress bars, and folder of checkpoints of the gradient descent (every
-    10 steps if it does not say) to go on from; its `resume` may also be the `fit` of an interrupted
-    result.
+    Where the task draws its inputs, every configuration is screened on `training.screen` draws, the
+    best are compared on `training.draws` others, every gradient step sees `training.draws` new
+    ones, every `training.look` steps the starts are judged on the `training.validation` draws, the
+    best look of all is the result, with the threshold that fits these draws; and what the result
+    tells of it are its answers to `training.test` draws which nothing was chosen by.
+
+    **Arguments:** `seed` of the random configurations and of the draws; `training`, by default
+    `task.training`; `optimizer`, any of optax in place of Adam; `stop=False` goes on after the task
+    is solved; `run`, a `jaxdend.Run`: progress bars, and folder of checkpoints of the gradient
+    descent (every 10 steps if it does not say) to go on from; its `resume` may also be the `fit` of
+    an interrupted result.
 
     **Returns:** `TaskResult`, the configuration with the best margin.
 
@@ -54,28 +77,40 @@ def train(
     reached = _reached(run)
     clock = time.perf_counter() - (0.0 if reached is None else reached.seconds)
     first = space.sample(seed, training.configs)
-    losses = screen(task, first, progress=run.progress)
+    losses = screen(task, first, draws_of(task, seed, SCREEN, training.screen), run.progress)
     if not np.isfinite(losses).any():
         raise ValueError(
             f"{task.name}: none of {training.configs} random configurations has a finite loss; "
             "narrow the bounds of the neuron's space."
         )
-    chosen = np.argsort(np.where(np.isfinite(losses), losses, np.inf))[: training.starts]
-    watch = _Watch(task, training.noise, seed, min(CHUNK, training.configs), stop)
+    spent = training.configs * (training.screen if task.random else 1)
+    chosen = np.argsort(np.where(np.isfinite(losses), losses, np.inf))
+    if task.random:
+        chosen = chosen[: FINALISTS * training.starts]
+        again = screen(task, first[chosen], draws_of(task, seed, CHOOSE, training.draws))
+        spent += len(chosen) * training.draws
+        chosen = chosen[np.argsort(np.where(np.isfinite(again), again, np.inf))]
+    chosen = chosen[: training.starts]
+    judge = (
+        Validation(task, seed, training, stop)
+        if task.random
+        else Watch.of(task, seed, training, stop)
+    )
     loss, copies = _objective(task, training, seed)
-    ended = reached is not None and reached.space == space and watch.catch_up(reached)
+    ended = reached is not None and reached.space == space and judge.catch_up(reached)
     fitted = fit(
         loss,
         space,
         optimizer=optax.adam(training.rate, b2=0.9) if optimizer is None else optimizer,
         starts=first[jnp.asarray(chosen)],
         steps=reached.steps if reached is not None and ended else training.steps,
-        callback=watch,
+        draws=key_for(seed, TRAIN) if task.random else None,
+        callback=judge,
         run=run,
         about={"task": task.name, "seed": seed, "noise": training.noise, "copies": copies},
     )
-    spent = training.configs + copies * fitted.evaluations + watch.looks
-    return _result(task, seed, fitted, watch.winner, losses, spent, clock)
+    spent += copies * fitted.evaluations
+    return _result(task, seed, training, fitted, judge, losses, spent, clock)
 
 
 def _reached(run: Run) -> FitResult | None:
@@ -87,14 +122,24 @@ def _reached(run: Run) -> FitResult | None:
     return run.resume if isinstance(run.resume, FitResult) else FitResult.load(run.resume)
 
 
-def _objective(
-    task: AbstractTask, training: Training, seed: int
-) -> tuple[Callable[[Params], Array], int]:
-    """The loss of one configuration, its mean over noisy copies where there is noise, and how many.
+def _objective(task: AbstractTask, training: Training, seed: int) -> tuple[Callable, int]:
+    """What `fit` makes small, and how many configurations one evaluation simulates.
 
-    The first copy is exact. The others are twice as noisy as a solution has to withstand: so few
-    then show what many would.
+    Where a solution has to withstand noise, that is the mean over noisy copies of the weights. The
+    first copy is exact. The others are twice as noisy as a solution has to withstand: so few then
+    show what many would. Where inputs are drawn, every draw has weights of its own.
     """
+    if task.random:
+
+        def drawn(params: Params, key: Array) -> Array:
+            keys = jax.random.split(key, training.draws)
+            factors = weight_noise(
+                task.neuron.space, 2.0 * training.noise, training.draws, _shaking(key)
+            )
+            respond = jax.vmap(lambda k, factor: task.responses(scaled(params, factor), k))
+            return task.loss_of_draws(respond(keys, factors))
+
+        return drawn, training.draws
     factors = weight_noise(
         task.neuron.space, 2.0 * training.noise, training.copies, seed, first_exact=True
     )
@@ -108,97 +153,17 @@ def _objective(
     return (mean, 1 + training.copies) if factors else (one, 1)
 
 
-@dataclass
-class _Watch:
-    """The callback of the gradient steps: is the best of the starts a solution?"""
-
-    task: AbstractTask
-    noise: float  # that a solution has to withstand
-    seed: int
-    batch: int  # configurations in one call, those of the screening
-    stop: bool  # at a solution
-    winner: np.ndarray | None = None  # (p,) the vector that is one
-    looks: int = 0  # configurations simulated
-
-    def __call__(self, step: int, losses: np.ndarray, vectors: np.ndarray) -> bool:
-        """Whether to stop after losses `(s,)` at `vectors (s, p)`."""
-        best = self._best(losses)
-        if best is None or not self._solved(self._params(vectors[best])):
-            return False
-        self.winner = vectors[best]
-        return True
-
-    def catch_up(self, fitted: FitResult) -> bool:
-        """Whether the last step of an earlier part was a solution.
-
-        The looks at all of its steps count, as if this run had taken them: of the steps before
-        the last it is known that none was a solution, but not which of them were tried with noise,
-        so those are found out again.
-        """
-        for losses, vectors in zip(fitted.losses[:-1], fitted.vectors[:-1], strict=True):
-            best = self._best(losses)
-            if best is None:
-                continue
-            self.looks += 1
-            if self._noisy() and evaluate(self.task, self._params(vectors[best]))[1].solved:
-                self.looks += self._repeats()
-        return self(fitted.steps, fitted.losses[-1], fitted.vectors[-1])
-
-    def _best(self, losses: np.ndarray) -> int | None:
-        """The start to look at; `None` where there is nothing to look for."""
-        best = int(np.argmin(np.where(np.isfinite(losses), losses, np.inf)))
-        return best if self.stop and np.isfinite(losses[best]) else None
-
-    def _params(self, vector: np.ndarray) -> Params:
-        return self.task.neuron.space.to_dict(jnp.asarray(vector))
-
-    def _noisy(self) -> bool:
-        """Whether a solution has to withstand noise."""
-        return bool(weight_noise(self.task.neuron.space, self.noise, 1, 0))
-
-    def _repeats(self) -> int:
-        """How many configurations the trial with noise simulates: whole batches."""
-        return -(-CHUNK // self.batch) * self.batch
-
-    def _solved(self, params: Params) -> bool:
-        self.looks += 1
-        if not evaluate(self.task, params)[1].solved:
-            return False
-        if not self._noisy():
-            return True
-        self.looks += self._repeats()
-        options = {"noise": self.noise, "seed": self.seed + 1, "batch": self.batch}
-        right, _ = robustness(self.task, params, repeats=CHUNK, **options)
-        return right >= ROBUST
+def _shaking(key: Array) -> Array:
+    return jax.random.fold_in(key, SHAKE)
 
 
-@eqx.filter_jit
-def evaluate(task: AbstractTask, params: Params) -> tuple[Array, Score]:
-    """The responses `(P,)` of one configuration and their `Score`."""
-    responses = task.responses(params)
-    return responses, task.score(responses)
-
-
-@eqx.filter_jit
-def _named(space: ParameterSpace, vectors: Array) -> Params:
-    return space.to_dict(vectors)
-
-
-@eqx.filter_jit
-def _judge(task: AbstractTask, params: Params) -> tuple[Array, Array, Array]:
-    """Responses `(n, P)`, losses `(n,)` and accuracies `(n,)` of a batch of configurations."""
-
-    def one(p: Params) -> tuple[Array, Array, Array]:
-        responses = task.responses(p)
-        return responses, task.loss(responses), task.score(responses).accuracy
-
-    return jax.vmap(one)(params)
-
-
-def screen(task: AbstractTask, vectors: ArrayLike, *, progress: bool = False) -> np.ndarray:
+def screen(
+    task: AbstractTask, vectors: ArrayLike, keys: Array | None = None, progress: bool = False
+) -> np.ndarray:
     """The loss of many configurations, `vectors (n, p)` of the neuron's space: `(n,)`.
 
-    They are simulated `CHUNK` at a time, as one batch with all patterns.
+    They are simulated `CHUNK` at a time, as one batch with all patterns and all draws of `keys`,
+    which a task that draws its inputs needs.
     """
     vectors = jnp.asarray(vectors)
     size, out = min(CHUNK, len(vectors)), []
@@ -206,114 +171,96 @@ def screen(task: AbstractTask, vectors: ArrayLike, *, progress: bool = False) ->
         for i in range(0, len(vectors), size):
             part = vectors[i : i + size]
             filled = jnp.concatenate([part, jnp.repeat(part[-1:], size - len(part), axis=0)])
-            losses = _judge(task, _named(task.neuron.space, filled))[1]
+            losses = _losses(task, respond_to(task, named(task.neuron.space, filled), keys))
             out.append(np.asarray(losses)[: len(part)])
             bar.update(len(part))
     return np.concatenate(out)
 
 
+@eqx.filter_jit
+def _losses(task: AbstractTask, responses: Array) -> Array:
+    return jax.vmap(task.loss_of_draws)(responses)
+
+
 def _result(
     task: AbstractTask,
     seed: int,
+    training: Training,
     fitted: FitResult,
-    winner: np.ndarray | None,
+    judge: Watch | Validation,
     configs: np.ndarray,
     spent: int,
     clock: float,
 ) -> TaskResult:
-    """The configuration that ended training, or else the most accurate, by the widest margin.
+    """The configuration that was chosen, and the start it came from, on the test draws.
 
     `spent` counts the configurations simulated before; those compared here, the winner and the
     start it came from are added.
     """
     space = task.neuron.space
-    ends = fitted.best_vectors
-    if winner is None:
-        scores = [evaluate(task, space.to_dict(jnp.asarray(z)))[1] for z in ends]
-        spent += len(scores)
-        worth = [tuple(np.nan_to_num([s.accuracy, s.margin], nan=-np.inf)) for s in scores]
-        best = max(range(len(worth)), key=worth.__getitem__)
-        winner = ends[best]
-    else:  # stopped where it should
+    if judge.winner is not None and judge.stop:  # stopped where it should
         fitted = dataclasses.replace(fitted, interrupted=False)
-        best = int(np.argmin(np.abs(fitted.vectors - winner).max(axis=-1).min(axis=0)))
-    params = space.to_dict(jnp.asarray(winner))
-    responses, score = evaluate(task, params)
-    start = space.to_dict(jnp.asarray(fitted.vectors[0][best]))
-    before, start_score = evaluate(task, start)
+    winner = judge.choose(fitted)
+    best = int(np.argmin(np.abs(fitted.vectors - winner).max(axis=-1).min(axis=0)))
+    start = fitted.vectors[0][best]
+    both = np.stack([winner, start])
+    seen = respond_all(task, both, draws_of(task, seed, VALIDATE, training.validation))
+    told = (
+        respond_all(task, both, draws_of(task, seed, TEST, training.test)) if task.random else seen
+    )
+    after, before = (_scored(task, s, t, training) for s, t in zip(seen, told, strict=True))
+    looked = seen.shape[1] + told.shape[1] if task.random else 1
     return TaskResult(
         task=task.name,
         seed=seed,
         labels=task.labels,
         unit=task.neuron.unit,
         margin_unit=task.margin_unit,
-        params=as_arrays(params),
-        responses=np.asarray(responses),
-        accuracy=float(score.accuracy),
-        margin=float(score.margin),
-        solved=bool(score.solved),
-        start_params=as_arrays(start),
-        start_responses=np.asarray(before),
-        start_margin=float(start_score.margin),
+        params=as_arrays(space.to_dict(jnp.asarray(winner))),
+        responses=after.responses,
+        accuracy=after.accuracy,
+        margin=after.margin,
+        solved=after.solved,
+        start_params=as_arrays(space.to_dict(jnp.asarray(start))),
+        start_responses=before.responses,
+        start_margin=before.margin,
         configs=configs,
         fit=fitted,
-        simulations=(spent + 2) * len(task.labels),
+        simulations=(spent + judge.looks + 2 * looked) * len(task.labels),
         wall_s=time.perf_counter() - clock,
+        draws=told[0] if task.random else np.empty((0, len(task.labels))),
+        right=after.right,
+        start_right=before.right,
+        threshold=after.threshold,
     )
 
 
-def robustness(
-    task: AbstractTask,
-    params: Params,
-    *,
-    noise: float = 0.1,
-    repeats: int = 200,
-    seed: int = 0,
-    batch: int = CHUNK,
-) -> tuple[float, np.ndarray]:
-    """How often every pattern is still right when each synaptic weight is off at random.
+class _Scored(NamedTuple):
+    """What is told of a configuration."""
 
-    **Arguments:** `noise`, standard deviation relative to the weight, of every parameter whose unit
-    is `"uS"`; `repeats`; `seed`; `batch`, how many repeats one call of the program simulates.
-
-    **Returns:** the fraction of repeats with all patterns right, and the responses
-    `(repeats, P)`.
-    """
-    factors = weight_noise(task.neuron.space, noise, repeats, seed)
-    if not factors:
-        raise ValueError(f"{task.name}: no parameter of the neuron has the unit 'uS'.")
-    params = {name: jnp.asarray(value) for name, value in params.items()}
-    parts = []
-    for i in range(0, repeats, batch):
-        rows = jnp.minimum(jnp.arange(i, i + min(batch, repeats)), repeats - 1)
-        several = {name: jnp.broadcast_to(x, (len(rows), *x.shape)) for name, x in params.items()}
-        some = {name: f[rows] for name, f in factors.items()}
-        parts.append(_judge(task, scaled(several, some)))  # the program of `screen`
-    responses = np.concatenate([np.asarray(r) for r, _, _ in parts])[:repeats]
-    right = np.concatenate([np.asarray(a) for _, _, a in parts])[:repeats]
-    return float(np.mean(right == 1.0)), responses
+    responses: np.ndarray  # (P,) mean over the draws
+    accuracy: float
+    margin: float  # median over the draws
+    solved: bool
+    right: int  # draws
+    threshold: float | None
 
 
-def weight_noise(
-    space: ParameterSpace, noise: float, copies: int, seed: int, *, first_exact: bool = False
-) -> Params:
-    """Random factors `(copies, *shape)` for every synaptic weight, `max(0, 1 + noise N(0, 1))`.
-
-    A weight is a parameter of the unit `"uS"`. With `first_exact` a row of ones comes first.
-    Without noise, or weights, there are no factors: `{}`.
-    """
-    names = [name for name in space if space[name].unit == "uS"]
-    if noise == 0.0:
-        return {}
-    factors = {}
-    for name, key in zip(names, jax.random.split(jax.random.key(seed), len(names)), strict=True):
-        normal = jax.random.normal(key, (copies, *space[name].shape))
-        factor = jnp.maximum(1.0 + noise * normal, 0.0)
-        exact = jnp.ones((int(first_exact), *factor.shape[1:]), factor.dtype)
-        factors[name] = jnp.concatenate([exact, factor])
-    return factors
-
-
-def scaled(params: Params, factors: Params) -> Params:
-    """Multiplies those of `params` that have a factor by it."""
-    return {name: x * factors[name] if name in factors else x for name, x in params.items()}
+def _scored(task: AbstractTask, seen: np.ndarray, told: np.ndarray, training: Training) -> _Scored:
+    """How good the responses `told (D, P)` are, by what those of validation, `seen`, decide."""
+    decided = task.decide(jnp.asarray(seen))
+    score = jax.vmap(decided.score)(jnp.asarray(told))
+    right = np.asarray(score.accuracy) == 1.0
+    margin = float(np.median(score.margin))
+    solved = bool(right.mean() >= training.least) if task.random else bool(score.solved[0])
+    threshold = getattr(decided, "threshold", None)
+    if threshold is not None:
+        threshold = float(threshold) if np.ndim(threshold) == 0 else None
+    return _Scored(
+        responses=told.mean(axis=0),
+        accuracy=float(np.mean(score.accuracy)),
+        margin=margin,
+        solved=solved,
+        right=int(right.sum()),
+        threshold=threshold,
+    )

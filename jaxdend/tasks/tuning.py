@@ -34,7 +34,7 @@ from jaxdend.tasks.base import (
     check_patterns,
 )
 from jaxdend.tasks.placement import along, fan, nearest
-from jaxdend.tasks.xor import busiest
+from jaxdend.tasks.trains import busiest
 from jaxdend.traces import Traces
 
 REST = -75.0  # mV

@@ -1,115 +1,182 @@
-"""Exclusive or in one dendrite, by a calcium spike that shrinks with the strength of its input."""
+"""Logic by one dendrite whose calcium spike shrinks with its input, at a soma that spikes."""
 
 # pyright: reportArgumentType=false
 # a parameter takes any number and converts it to an array; its type says what it becomes
 
+import abc
+from collections.abc import Mapping
+
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from jaxdend._blown_up import unless_blown_up
 from jaxdend.cell import Cell
-from jaxdend.channels import DCaAP, Leak
+from jaxdend.channels import DCaAP, Leak, Traub
 from jaxdend.fitting import Parameter, ParameterSpace
-from jaxdend.morphology import ball_and_stick
+from jaxdend.morphology import ball_and_stick, single_compartment
 from jaxdend.simulate import simulate
-from jaxdend.synapses import AMPA, NMDA, poisson_events
+from jaxdend.solvers import BackwardEuler
+from jaxdend.synapses import AMPA, NMDA
 from jaxdend.tasks.base import AbstractNeuron, Params, Placement, Training
 from jaxdend.tasks.logic import Logic
 from jaxdend.tasks.placement import along, nearest, path
-from jaxdend.traces import Traces
+from jaxdend.tasks.spikes import spike_count
+from jaxdend.tasks.trains import Poisson
 
-T1, WINDOW, DT = 440.0, 230.0, 0.2  # ms: end of a trial, start of the readout, time step
+T1, DT = 1000.0, 0.1  # ms: end of a trial, time step
+REST = -74.0  # mV
+MOST_MEAN = -50.0  # mV, the mean voltage of the soma beyond which it is blocked, not silent
+BUSIEST = 6  # events of one input in one time step, at most
+
+_BOUNDS = {
+    "weight": Parameter(1e-4, 2e-3, unit="uS", shape=(2,)),
+    "nmda": Parameter(0.05, 2.0),
+    "gl": Parameter(5e-5, 3e-4, unit="S/cm2"),
+}
+_PLACES = {"position": Parameter(0.0, 1.0, "linear"), "ra": Parameter(50.0, 400.0, unit="ohm cm")}
 
 
-class DCaAPNeuron(AbstractNeuron):
-    """A dendrite with a dCaAP, on a soma that stands for the rest of the cell (Gidon et al. 2020).
+class TwoInputs(AbstractNeuron):
+    """A neuron that two inputs excite, by AMPA and NMDA receptors, and that answers with spikes.
 
-    Two inputs of `k` synapses each are driven by Poisson trains of 20 Hz for as long as their input
-    is on; the trains are frozen. Membrane, dCaAP and the time courses of AMPA and NMDA are as
-    published. Trained are every synapse's weight and position along the dendrite, the delay of each
-    input, the ratio of NMDA to AMPA (published 1.86, at which this small dendrite is bistable) and
-    the current of the dCaAP. The response is the peak voltage at the dCaAP's site from 230 ms on:
-    by then the first dCaAP is over, whose amplitude says nothing (its strength is read one step
-    after threshold).
+    An input is one train of events, those of all its fibres pooled, and has one weight: there is
+    nothing with which a single draw could be learned. Trained are both weights, the ratio of NMDA
+    to AMPA, the leak of the soma, and what a neuron adds. The response is the number of spikes of
+    the soma in a trial of a second, from the beginning of the inputs, NaN (wrong) where the mean
+    voltage of the soma is above -50 mV: a soma that is silent because it is blocked by
+    depolarisation is no answer.
+    """
+
+    cell: eqx.AbstractVar[Cell]
+    dt: eqx.AbstractVar[float]
+    unit = "spikes"
+
+    @abc.abstractmethod
+    def build(self, params: Params) -> Cell:
+        """The cell with its trained parameters."""
+
+    @abc.abstractmethod
+    def places(self, params: Params) -> tuple[Array, Array]:
+        """Compartments `(s,)` on which an input acts, and its share on each."""
+
+    def respond(self, params: Params, pattern: Array) -> Array:
+        _, v = self.trace(params, pattern)
+        count = unless_blown_up(spike_count(v, self.dt), v)
+        return jnp.where(jnp.mean(v) < MOST_MEAN, count, jnp.nan)
+
+    def trace(self, params: Params, pattern: Array) -> tuple[Array, Array]:
+        """The voltage of the soma, from the event times of both inputs, `pattern (2, m)` ms."""
+        sites, shares = self.places(params)
+        count = sites.shape[0]
+        where, times = jnp.tile(sites, 2), jnp.repeat(pattern, count, axis=0)
+        weight = (params["weight"][:, None] * shares).reshape(-1)
+        bound = {"max_per_step": BUSIEST}
+        synapses = (
+            AMPA.preset("gidon2020", where, weight, times, **bound),
+            NMDA.preset("gidon2020", where, params["nmda"] * weight, times, **bound),
+        )
+        options = {"dt": self.dt, "v0": REST, "record": [0], "throw": False}
+        traces = simulate(self.build(params), synapses, t1=T1, solver=BackwardEuler(), **options)
+        return traces.ts, jnp.asarray(traces.v)[:, 0]
+
+
+class SpikingDendrite(TwoInputs):
+    """A spiking soma with one dendrite, whose last half has active channels or none.
+
+    Soma, dendrite, dCaAP and synapses are those of Gidon et al. (2020): 500 µm of dendrite 2 µm
+    thick, 37 kΩ cm², 0.45 µF/cm², 35 °C; the soma has the sodium and potassium channels of Traub &
+    Miles. Besides what `TwoInputs` trains: where both inputs act on the dendrite, the axial
+    resistivity, and the parameters of the dendrite's channels.
+
+    **Arguments:** `dendrite`, `"dcaap"` (the published formula, in one compartment) or `"passive"`;
+    `ncomp`, compartments of the dendrite; `dt` ms.
+
+    **Raises:** `ValueError` for another `dendrite`.
     """
 
     cell: Cell
-    site: int = eqx.field(static=True)  # of the dCaAP
-    path: tuple[int, ...] = eqx.field(static=True)  # compartments that synapses may take
-    times: Array  # (2, k, m) ms
-    width: int = eqx.field(static=True)  # most events of all synapses in one step
+    path: tuple[int, ...] = eqx.field(static=True)  # compartments of the dendrite, outwards
+    soma: tuple[int, ...] = eqx.field(static=True)
+    dendrite: str = eqx.field(static=True)
+    dt: float = eqx.field(static=True)
 
-    def __init__(self, k: int = 25, rate: float = 20.0, seed: int = 0):
-        cell = Cell(ball_and_stick(50.0, 500.0, 2.0), max_length=50.0, ra=100.0, cm=0.45)
-        cell = cell.set(celsius=35.0).insert(Leak(g=1 / 37000.0, e=-75.0))
-        tip = int(np.argmax(cell.distance))
-        dendrite = path(cell, tip)[1:]
-        self.site = int(dendrite[-3])
-        self.cell = cell.insert(DCaAP(w=0.5), np.array([self.site]))
-        self.path = tuple(int(i) for i in dendrite)
-        keys = jax.random.split(jax.random.key(seed), 2)
-        self.times = 20.0 + jnp.stack(
-            [poisson_events(key, rate, T1 - 20.0, k, max_events=24) for key in keys]
+    def __init__(self, dendrite: str = "dcaap", *, ncomp: int = 5, dt: float = DT):
+        if dendrite not in DENDRITES:
+            raise ValueError(
+                f"SpikingDendrite: dendrite must be one of {list(DENDRITES)}; got {dendrite!r}."
+            )
+        cell = Cell(ball_and_stick(50.0, 500.0, 2.0), max_length=500.0 / ncomp, ra=100.0, cm=0.45)
+        soma = np.asarray(cell.region("soma"))
+        self.cell = cell.set(celsius=35.0).insert(Leak(g=1 / 37000.0, e=REST), ~soma)
+        self.soma = tuple(int(i) for i in np.flatnonzero(soma))
+        self.path = tuple(
+            int(i) for i in path(cell, int(np.argmax(cell.distance)))[len(self.soma) :]
         )
-        self.width = 2 * busiest(self.times, 2 * DT)
+        self.dendrite, self.dt = dendrite, float(dt)
 
     @property
     def space(self) -> ParameterSpace:
-        k = self.times.shape[1]
-        return ParameterSpace(
-            {
-                "weight": Parameter(3e-5, 3e-3, unit="uS", shape=(2, k)),
-                "position": Parameter(0.0, 1.0, "linear", shape=(2, k)),
-                "delay": Parameter(0.0, 20.0, "linear", unit="ms", shape=(2,)),
-                "nmda": Parameter(0.05, 1.0),
-                "w": Parameter(0.3, 1.2, unit="mA/cm2"),
-            }
-        )
+        return ParameterSpace({**_BOUNDS, **_PLACES, **DENDRITES[self.dendrite]})
 
-    def run(self, params: Params, pattern: Array) -> Traces:
-        """The voltage at the dCaAP's site and the soma."""
-        cell = self.cell.insert(DCaAP(w=params["w"]), np.array([self.site]))
-        sites, shares = along(self.path, params["position"])  # (2, k, 2)
-        weight = (params["weight"] * pattern[:, None])[..., None] * shares
-        times = self.times + params["delay"][:, None, None]
-        times = jnp.repeat(times.reshape(-1, times.shape[-1]), 2, axis=0)  # (4 k, m)
-        sites, weight = sites.reshape(-1), weight.reshape(-1)
-        bound = {"max_per_step": self.width}
-        synapses = (
-            AMPA.preset("gidon2020", sites, weight, times, **bound),
-            NMDA.preset("gidon2020", sites, params["nmda"] * weight, times, **bound),
-        )
-        return simulate(cell, synapses, t1=T1, dt=DT, v0=-75.0, record=[self.site, 0], throw=False)
+    def build(self, params: Params) -> Cell:
+        cell = self.cell.set(ra=params["ra"]).insert(Traub(gl=params["gl"]), list(self.soma))
+        if self.dendrite == "dcaap":
+            site = self.path[(3 * len(self.path)) // 5 - 1]
+            cell = cell.insert(DCaAP(w=params["w"]), [site])
+        return cell
 
-    def respond(self, params: Params, pattern: Array) -> Array:
-        ts, v = self.trace(params, pattern)
-        return unless_blown_up(jnp.max(jnp.where(ts >= WINDOW, v, -jnp.inf)), v)
-
-    def trace(self, params: Params, pattern: Array) -> tuple[Array, Array]:
-        traces = self.run(params, pattern)
-        return traces.ts, jnp.asarray(traces.v)[:, 0]
+    def places(self, params: Params) -> tuple[Array, Array]:
+        return along(self.path, params["position"])
 
     def placement(self, params: Params) -> Placement:
-        sites = nearest(self.path, params["position"])
-        weight = np.asarray(params["weight"])
-        group = np.repeat(np.arange(2), weight.shape[1])
-        return Placement(self.cell, sites.reshape(-1), group, weight.reshape(-1))
+        site = nearest(self.path, params["position"])
+        return Placement(self.cell, np.repeat(site, 2), np.arange(2), np.asarray(params["weight"]))
+
+
+# the channels of the dendrite -> their parameters
+DENDRITES: Mapping[str, Mapping[str, Parameter]] = {
+    "dcaap": {"w": Parameter(0.3, 3.0, unit="mA/cm2")},
+    "passive": {},
+}
+
+
+class SpikingPoint(TwoInputs):
+    """The soma of `SpikingDendrite` alone, with the same inputs, as a control.
+
+    Where its mean voltage may be anything, it computes XOR: two inputs together block it.
+    """
+
+    cell: Cell
+    dt: float = eqx.field(static=True)
+
+    def __init__(self, *, dt: float = DT):
+        cell = Cell(single_compartment(50.0, 50.0), max_length=100.0, cm=0.45)
+        self.cell, self.dt = cell.set(celsius=35.0), float(dt)
+
+    @property
+    def space(self) -> ParameterSpace:
+        return ParameterSpace({**_BOUNDS, "weight": Parameter(1e-5, 2e-2, unit="uS", shape=(2,))})
+
+    def build(self, params: Params) -> Cell:
+        return self.cell.insert(Traub(gl=params["gl"]))
+
+    def places(self, params: Params) -> tuple[Array, Array]:
+        del params
+        return jnp.zeros(1, int), jnp.ones(1)
+
+
+TRAINING = Training(configs=1024, starts=4, steps=40, rate=0.03, look=5)
+
+
+def xor_of(neuron: AbstractNeuron, *, rate: float = 20.0) -> Logic:
+    """XOR of two inputs of 25 Poisson trains of `rate` Hz each, drawn anew every time."""
+    trains = Poisson(rate=rate, afferents=25, onset=20.0, duration=T1 - 20.0)
+    return Logic.of("XOR", neuron, margin=1.0, inputs=trains, training=TRAINING)
 
 
 def xor_dcaap(seed: int = 0) -> Logic:
-    """XOR in one dendrite, by the dCaAP of human neurons, which shrinks with its input."""
+    """XOR at the soma of a neuron whose dendrite has a dCaAP, which shrinks with its input."""
     del seed
-    training = Training(configs=16, starts=2, steps=60, rate=0.3, noise=0.1, copies=3)
-    return Logic.of("XOR", DCaAPNeuron(), threshold=8.0, margin=5.0, training=training)
-
-
-def busiest(times: Array, window: float) -> int:
-    """The most events of a group within any `window` ms, summed over groups `(G, k, m)`."""
-    count = 0
-    for group in np.asarray(times):
-        ts = np.sort(group[np.isfinite(group)])
-        count += int(max(np.searchsorted(ts, ts + window, "right") - np.arange(len(ts)), default=0))
-    return count
+    return xor_of(SpikingDendrite("dcaap"))

@@ -19,7 +19,7 @@ from jaxdend.tasks import (
     screen,
     train,
 )
-from jaxdend.tasks.train import CHUNK, scaled, weight_noise
+from jaxdend.tasks.judge import CHUNK, scaled, weight_noise
 from running import in_a_run
 from toy_task import TRAINING, Veto, xor
 
@@ -171,8 +171,8 @@ def test_a_run_killed_several_times_counts_the_simulations_of_one(
     kills, noise, tmp_path, monkeypatch
 ):
     """Of its history: what was computed again after a kill counts once."""
-    module = sys.modules["jaxdend.tasks.train"]
-    look = module._Watch.__call__
+    module = sys.modules["jaxdend.tasks.judge"]
+    look = module.Watch.__call__
     training = dataclasses.replace(TRAINING, noise=noise, copies=3)
     saving = {"seed": 2, "training": training, "every": 3}
     whole = trained(**saving)
@@ -186,7 +186,7 @@ def test_a_run_killed_several_times_counts_the_simulations_of_one(
             return look(self, step, losses, vectors)
 
         with monkeypatch.context() as patch:
-            patch.setattr(module._Watch, "__call__", killed)
+            patch.setattr(module.Watch, "__call__", killed)
             with pytest.raises(SystemExit):
                 trained(**saving, folder=tmp_path, resume=True)
     resumed = trained(**saving, folder=tmp_path, resume=True)
@@ -196,7 +196,7 @@ def test_a_run_killed_several_times_counts_the_simulations_of_one(
 
 def test_looks_with_noise_are_counted_where_solutions_did_not_withstand_it(tmp_path, monkeypatch):
     """As long as none does: every step that solves the task was tried with noise."""
-    module = sys.modules["jaxdend.tasks.train"]
+    module = sys.modules["jaxdend.tasks.judge"]
     monkeypatch.setattr(module, "ROBUST", 2.0)  # more than every repeat
     training = dataclasses.replace(TRAINING, rate=0.2, noise=0.1, copies=3, steps=25)
     whole = trained(seed=2, training=training)
