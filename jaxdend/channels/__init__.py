@@ -18,6 +18,13 @@ from jaxdend.channels.calcium import CalciumShell as CalciumShell
 from jaxdend.channels.calcium_channels import CaHVA as CaHVA, CaLVA as CaLVA, CaTGHK as CaTGHK
 from jaxdend.channels.calcium_potassium import BK as BK, SK as SK, KAhp as KAhp, SlowAhp as SlowAhp
 from jaxdend.channels.dcaap import DCaAP as DCaAP
+from jaxdend.channels.dcaap_channels import (
+    DCAAP_SETS as DCAAP_SETS,
+    CaHVAInactivating as CaHVAInactivating,
+    KAFast as KAFast,
+    KSlow as KSlow,
+    dcaap_channels as dcaap_channels,
+)
 from jaxdend.channels.hcn import HCN as HCN, Ih as Ih, IhHuman as IhHuman
 from jaxdend.channels.hh import HH as HH
 from jaxdend.channels.leak import Leak as Leak
@@ -49,6 +56,7 @@ _PLAIN = (
     + (Na, Kv, Km, KCa, Ca, CaT)  # Mainen, Branco
     + (PospischilNa, PospischilK, PospischilM, PospischilT)
     + (KdrCA1, KmCA1, CaLCA1, CaNCA1, CaTCA1)  # CA1
+    + (CaHVAInactivating, KAFast, KSlow)  # a dCaAP of ordinary channels
     + (IhHuman, CaTGHK, KAhp, SlowAhp, DCaAP, LIF)
 )
 

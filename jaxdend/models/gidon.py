@@ -43,10 +43,19 @@ def gidon2020(cell: Cell, site: int, coupled: bool = False, *, surrogate: bool =
         raise ValueError(
             f"gidon2020: site must be a compartment with membrane in 0..{cell.n - 1}; got {site}."
         )
+    cell = without_dcaap(cell)
+    return cell.insert(DCaAP(w=W[coupled], surrogate=surrogate), np.array([site]))
+
+
+def without_dcaap(cell: Cell) -> Cell:
+    """Gidon et al.'s membrane on a cell that is cut already: all of `gidon2020` but the dCaAP.
+
+    **Arguments:** `cell` with regions `"soma"` and `"axon"`, see `gidon2020`.
+    **Raises:** `ValueError` for a cell without a soma.
+    """
     spiking = cell.region("soma")
     if "axon" in cell.regions:
         spiking |= cell.region("axon")
     cell = cell.set(cm=0.45, celsius=35.0)
     cell = cell.insert(Leak(g=LEAK, e=-74.0), ~spiking)
-    cell = cell.insert(Traub(gl=LEAK, table=True), spiking)
-    return cell.insert(DCaAP(w=W[coupled], surrogate=surrogate), np.array([site]))
+    return cell.insert(Traub(gl=LEAK, table=True), spiking)

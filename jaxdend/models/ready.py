@@ -3,6 +3,8 @@
 # pyright: reportArgumentType=false
 # a parameter takes any number and converts it to an array; its type says what it becomes
 
+from typing import Literal
+
 import numpy as np
 from jax import Array
 
@@ -20,9 +22,10 @@ from jaxdend.channels import (
     Leak,
     NaCA1,
     NaTa,
+    dcaap_channels,
 )
 from jaxdend.dynamics import Model, State
-from jaxdend.models.gidon import gidon2020
+from jaxdend.models.gidon import without_dcaap
 from jaxdend.models.hay import hay2011
 from jaxdend.morphology import pyramidal
 from jaxdend.simulate import simulate
@@ -57,38 +60,63 @@ def l5pc(seed: int = 0, max_length: float = 40.0) -> Cell:
     return cell.insert(NaTa(gbar=0.012), "apical")
 
 
-def l23_human(seed: int = 0, max_length: float = 40.0) -> Cell:
-    """A human layer 2/3 pyramidal neuron with two dendritic calcium action potentials (dCaAPs).
+def l23_human(
+    seed: int = 0, max_length: float = 40.0, *, dcaap: Literal["formula", "channels"] = "formula"
+) -> Cell:
+    """A human layer 2/3 pyramidal neuron with dendritic calcium action potentials (dCaAPs).
 
     *Published* (`gidon2020`): Traub's sodium and potassium in soma and axon, leak, capacitance
-    (0.45 µF/cm²) and the dCaAP's equations. *A choice*: the tree, `jd.pyramidal(seed,
-    "l23_human")`, and where and how strong the dCaAPs are. They sit in one compartment each,
-    `coupled, uncoupled = cell.mechanisms["DCaAP"].at.index`: 420 µm from the soma in one apical
-    tree, at most 1.1 nA, and 532 µm in the other, at most 0.45 nA.
+    (0.45 µF/cm²) and, as `"formula"`, the dCaAP's equations. *A choice*: the tree,
+    `jd.pyramidal(seed, "l23_human")`, and where and how strong the dCaAPs are. A somatic pulse
+    (3 nA, 3 ms) gives one spike, which attenuates passively and triggers no dCaAP. NMDA spikes come
+    with `NMDA` synapses. Dendrites are passive otherwise.
 
-    A somatic pulse (3 nA, 3 ms) gives one spike, which attenuates passively and triggers no dCaAP.
-    A step at a dCaAP's site gives one at its onset and every 200 ms; the later ones shrink with
-    its strength: uncoupled, the second peaks 40 mV above the voltage before it at 0.18 nA, just
-    above threshold, and 6 mV at 0.28 nA. At the coupled site a step of 0.3 nA fires the soma once
-    through the dCaAP, and not at all without it. The first dCaAP of a step is always nearly full,
-    because the voltage has only just crossed threshold. Dendrites are passive otherwise; NMDA
-    spikes come with `NMDA` synapses.
+    **`dcaap="formula"`**: the phenomenological `DCaAP` sits in one compartment each,
+    `coupled, uncoupled = cell.mechanisms["DCaAP"].at.index`: 420 µm from the soma in one apical
+    tree, at most 1.1 nA, and 532 µm in the other, at most 0.45 nA. A step at a dCaAP's site gives
+    one at its onset and every 200 ms; the later ones shrink with its strength: uncoupled, the
+    second peaks 40 mV above the voltage before it at 0.18 nA, just above threshold, and 6 mV at
+    0.28 nA. At the coupled site a step of 0.3 nA fires the soma once through the dCaAP, and not at
+    all without it. The first dCaAP of a step is always nearly full, because the voltage has only
+    just crossed threshold.
+
+    **`dcaap="channels"`**: the three ordinary channels of `dcaap_channels()` sit in all of the
+    tuft, at one density. The first event shrinks too: under a step at one of `dcaap_sites(cell)`
+    (seeds 0 to 4, both sites) it is 59 to 74 mV above the level that follows at threshold, 0.10 to
+    0.22 nA, 8 to 38 mV at 1.1 times that current and 0 to 14 mV at twice, and it peaks at 11 to
+    23 mV, -11 to -19 and -7 to -23 mV. Strong steps hold the site near -20 mV, and fire the soma
+    directly in some seeds. The channels were found by search and measured in no dendrite.
 
     A model to play with, not a published neuron. Start simulations at `v0=-74`.
 
-    **Arguments:** `seed` of the morphology; `max_length` of compartments, µm.
+    **Arguments:** `seed` of the morphology; `max_length` of compartments, µm; `dcaap`.
+
+    **Raises:** `ValueError` for another `dcaap`.
     """
-    cell = Cell(pyramidal(seed, "l23_human"), max_length=max_length)
+    if dcaap not in ("formula", "channels"):
+        raise ValueError(f"l23_human: dcaap must be 'formula' or 'channels'; got {dcaap!r}.")
+    cell = without_dcaap(Cell(pyramidal(seed, "l23_human"), max_length=max_length))
+    if dcaap == "channels":
+        for channel in dcaap_channels():
+            cell = cell.insert(channel, "tuft")
+        return cell
+    sites, density = [], []
+    for site, (_, largest) in zip(dcaap_sites(cell), DCAAPS, strict=True):
+        area = DENSITY_TO_NA * float(cell.area[site])
+        sites.append(site)
+        density.append(2.0 * largest / area)  # A - B is at most 0.5
+    return cell.insert(DCaAP(w=np.array(density)), np.array(sites))
+
+
+def dcaap_sites(cell: Cell) -> tuple[int, int]:
+    """Where `l23_human` has its dCaAPs: compartments 420 and 532 µm from the soma, one a tree."""
     tuft = np.flatnonzero(cell.region("tuft"))
     second = cell.section[tuft] > np.median(np.unique(cell.section[tuft]))
-    sites, density = [], []
-    for tree, (distance, largest) in zip((tuft[~second], tuft[second]), DCAAPS, strict=True):
-        site = int(tree[np.argmin(np.abs(cell.distance[tree] - distance))])
-        sites.append(site)
-        area = DENSITY_TO_NA * float(cell.area[site])
-        density.append(2.0 * largest / area)  # A - B is at most 0.5
-    cell = gidon2020(cell, sites[0])
-    return cell.insert(DCaAP(w=np.array(density)), np.array(sites))
+    first, other = (
+        int(tree[np.argmin(np.abs(cell.distance[tree] - distance))])
+        for tree, (distance, _) in zip((tuft[~second], tuft[second]), DCAAPS, strict=True)
+    )
+    return first, other
 
 
 def ca1(seed: int = 0, max_length: float = 40.0) -> Cell:

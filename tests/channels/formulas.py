@@ -271,6 +271,19 @@ def fixed(half_m, slope_m, tau_m, half_h, slope_h, tau_h):
     return gates
 
 
+def at35(**gates):
+    """Gates of half, slope and a time constant at 35 °C, three times as fast every 10 °C."""
+
+    def found(v, c, t):
+        speed = 3 ** ((t - 35) / 10)
+        return {
+            name: (1 / (1 + exp((half - v) / slope)), tau / speed + 0 * v)
+            for name, (half, slope, tau) in gates.items()
+        }
+
+    return found
+
+
 def bk(abar, bbar, k1, k2):
     def gates(v, c, t):
         def k(k0, d):
@@ -408,6 +421,9 @@ GATES = {
     "PospischilK": pospischil_k,
     "PospischilM": pospischil_m,
     "PospischilT": pospischil_t,
+    "CaHVAInactivating": at35(m=(-29.75, 4.696, 4.65), h=(-41.25, -5.521, 10)),
+    "KAFast": at35(a=(-23.82, 4, 0.5467), b=(-68.56, -6.235, 30.32)),
+    "KSlow": at35(n=(-17.34, 6.175, 31.73)),
     "KdrCA1": kdr_ca1,
     "KmCA1": km_ca1,
     "CaLCA1": cal_ca1,
@@ -459,6 +475,9 @@ CURRENT = {
     "PospischilK": ohmic(0.005, -100, n=4),
     "PospischilM": ohmic(7e-5, -100, m=1),
     "PospischilT": pospischil_t_current,
+    "CaHVAInactivating": ohmic(5.417e-3, 100, m=2, h=1),
+    "KAFast": ohmic(1.349e-2, -85, a=1, b=1),
+    "KSlow": ohmic(1.244e-3, -85, n=1),
     "KdrCA1": ohmic(0.003, -90, n=1),
     "KmCA1": ohmic(1e-4, -90, m=1),
     "CaLCA1": drive(0.003, True, m=2),

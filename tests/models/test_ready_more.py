@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxdend.channels import DCaAP
-from jaxdend.models import ca1, l23_human
+from jaxdend.models import ca1, dcaap_sites, l23_human
 from jaxdend.simulate import simulate
 from jaxdend.stimuli import DualExponential, Step
 from jaxdend.synapses import AMPA, NMDA
@@ -70,6 +70,56 @@ def test_coupled_dcaap_fires_the_soma(human):
     assert float(with_it.v[:, 1].max()) > float(without.v[:, 1].max()) + 40
     assert 1 <= len(spike_times(with_it, -10.0)) <= 2
     assert len(spike_times(without, -10.0)) == 0
+
+
+def test_dcaap_sites_are_those_of_the_formula(human):
+    assert list(dcaap_sites(human)) == dcaaps(human)
+
+
+def first_peak(v) -> float:
+    """The largest voltage before the first fall by 10 mV."""
+    highest = np.maximum.accumulate(v)
+    fallen = highest - v >= 10.0
+    return float(highest[np.argmax(fallen)] if fallen.any() else v.max())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("seed", "which", "threshold"),
+    [(0, 0, 0.190), (0, 1, 0.138), (1, 0, 0.1695), (1, 1, 0.097)],
+)
+def test_human_dcaap_of_channels_shrinks_from_the_first_event_on(seed, which, threshold):
+    cell = l23_human(seed, 60.0, dcaap="channels")
+    assert "DCaAP" not in cell.mechanisms
+    site = dcaap_sites(cell)[which]
+
+    @jax.jit
+    @jax.vmap
+    def run(current):
+        step = Step(site, 10.0, 250.0, current)
+        return simulate(cell, step, t1=250.0, dt=0.1, v0=-74.0, record=[site, 0]).v[100:]
+
+    v = np.asarray(run(threshold * jnp.array([0.9, 1.01, 1.25, 2.0])))
+    first = np.array([first_peak(x[:, 0]) for x in v])
+    height = first - np.median(v[:, -500:, 0], axis=1)
+    assert height[0] < 5.0
+    assert height[1] > 30.0
+    assert height[3] < height[2] + 1.0 < 0.5 * height[1]
+    assert np.all(first[2:] < first[1] - 10.0)
+
+
+def test_human_soma_fires_once_with_dcaaps_of_channels():
+    cell = l23_human(0, 60.0, dcaap="channels")
+    step, sites = Step(0, 20.0, 3.0, 3.0), list(dcaap_sites(cell))
+    traces = simulate(cell, step, t1=150.0, dt=0.05, v0=-74.0, record=[0, *sites])
+    assert len(spike_times(traces, -10.0)) == 1
+    assert float(traces.v[:, 1:].max()) < -45.0  # no dCaAP
+    np.testing.assert_allclose(traces.v[-1], -74.0, atol=0.1)
+
+
+def test_l23_human_knows_its_dcaaps():
+    with pytest.raises(ValueError, match="dcaap must be 'formula' or 'channels'; got 'channel'"):
+        l23_human(dcaap="channel")
 
 
 # CA1
