@@ -159,7 +159,7 @@ class Validation:
     task: AbstractTask
     seed: int
     training: Training
-    stop: bool  # as soon as every validation draw is right
+    stop: bool  # as soon as every validation draw is right, half of them with the margin
     winner: np.ndarray | None = None  # (p,) the vector of the best look
     worth: tuple[float, float] = (-1.0, -np.inf)  # of that: draws right, median margin
     looks: int = 0  # configurations simulated, times draws
@@ -177,7 +177,8 @@ class Validation:
             worth = (float(np.mean(right)), float(np.median(np.nan_to_num(margins, nan=-1e9))))
             if worth > self.worth:
                 self.winner, self.worth = np.asarray(vector), worth
-        return self.stop and self.worth[0] == 1.0
+        enough = float(getattr(self.task, "margin", 0.0))
+        return self.stop and self.worth[0] == 1.0 and self.worth[1] >= enough
 
     def catch_up(self, fitted: FitResult) -> bool:
         """Look again at the steps of an earlier part; whether the last look ended it."""

@@ -36,7 +36,7 @@ from jaxdend.tasks.judge import (
 )
 from jaxdend.tasks.result import TaskResult, as_arrays
 
-FINALISTS = 8  # for every start, chosen by the screening, judged again on more draws
+FINALISTS = 16  # for every start, chosen by the screening, judged again on more draws
 
 
 def train(

@@ -13,7 +13,7 @@ from jaxtyping import Array
 
 from jaxdend._blown_up import unless_blown_up
 from jaxdend.cell import Cell
-from jaxdend.channels import DCaAP, Leak, Traub
+from jaxdend.channels import DCaAP, KAFast, Leak, Traub, dcaap_channels
 from jaxdend.fitting import Parameter, ParameterSpace
 from jaxdend.morphology import ball_and_stick, single_compartment
 from jaxdend.simulate import simulate
@@ -27,6 +27,7 @@ from jaxdend.tasks.trains import Poisson
 
 T1, DT = 1000.0, 0.1  # ms: end of a trial, time step
 REST = -74.0  # mV
+FAST = 1.349e-2  # S/cm², of fast potassium channels at `fast` 1
 MOST_MEAN = -50.0  # mV, the mean voltage of the soma beyond which it is blocked, not silent
 BUSIEST = 6  # events of one input in one time step, at most
 
@@ -90,7 +91,8 @@ class SpikingDendrite(TwoInputs):
     Miles. Besides what `TwoInputs` trains: where both inputs act on the dendrite, the axial
     resistivity, and the parameters of the dendrite's channels.
 
-    **Arguments:** `dendrite`, `"dcaap"` (the published formula, in one compartment) or `"passive"`;
+    **Arguments:** `dendrite`, `"dcaap"` (the published formula, in one compartment),
+    `"channels"` (calcium, fast and slow potassium channels in the outer 300 µm) or `"passive"`;
     `ncomp`, compartments of the dendrite; `dt` ms.
 
     **Raises:** `ValueError` for another `dendrite`.
@@ -125,6 +127,12 @@ class SpikingDendrite(TwoInputs):
         if self.dendrite == "dcaap":
             site = self.path[(3 * len(self.path)) // 5 - 1]
             cell = cell.insert(DCaAP(w=params["w"]), [site])
+        if self.dendrite == "channels":
+            outer = list(self.path[(2 * len(self.path)) // 5 :])
+            for channel in dcaap_channels("dendrite", params["density"]):
+                cell = cell.insert(channel, outer)
+            ratio = params["fast"] * params["density"]
+            cell = cell.insert(KAFast(gbar=ratio * FAST), outer)
         return cell
 
     def places(self, params: Params) -> tuple[Array, Array]:
@@ -138,6 +146,7 @@ class SpikingDendrite(TwoInputs):
 # the channels of the dendrite -> their parameters
 DENDRITES: Mapping[str, Mapping[str, Parameter]] = {
     "dcaap": {"w": Parameter(0.3, 3.0, unit="mA/cm2")},
+    "channels": {"density": Parameter(0.4, 2.0), "fast": Parameter(0.3, 1.5)},
     "passive": {},
 }
 
@@ -167,7 +176,7 @@ class SpikingPoint(TwoInputs):
         return jnp.zeros(1, int), jnp.ones(1)
 
 
-TRAINING = Training(configs=1024, starts=4, steps=40, rate=0.03, look=5)
+TRAINING = Training(configs=2048, starts=4, steps=20, rate=0.02, look=5)
 
 
 def xor_of(neuron: AbstractNeuron, *, rate: float = 20.0) -> Logic:
@@ -180,3 +189,9 @@ def xor_dcaap(seed: int = 0) -> Logic:
     """XOR at the soma of a neuron whose dendrite has a dCaAP, which shrinks with its input."""
     del seed
     return xor_of(SpikingDendrite("dcaap"))
+
+
+def xor_channels(seed: int = 0) -> Logic:
+    """XOR at the soma of a neuron whose dendrite has the three channels of a dCaAP."""
+    del seed
+    return xor_of(SpikingDendrite("channels"))
