@@ -147,12 +147,6 @@ def logic_nand(seed: int = 0) -> Logic:
     return branch_logic("NAND")
 
 
-def xor_nmda(seed: int = 0) -> Logic:
-    """XOR by NMDA spikes, each input inhibiting the other's branch."""
-    del seed
-    return branch_logic("XOR")
-
-
 def xor_sublinear(seed: int = 0) -> Logic:
     """XOR by passive branches that saturate (sublinear summation), and inhibition."""
     del seed

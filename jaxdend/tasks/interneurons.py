@@ -124,7 +124,7 @@ class CrossInhibition(AbstractNeuron):
 
 def cross_inhibition(neuron: CrossInhibition) -> Logic:
     """XOR of two jittered bursts by `neuron`."""
-    training = Training(configs=2048, starts=4, steps=20, rate=0.03, look=5)
+    training = Training(configs=1024, starts=4, steps=20, rate=0.03, look=5)
     return Logic.of("XOR", neuron, margin=2.0, inputs=Bursts(), training=training)
 
 

@@ -11,17 +11,17 @@ from jaxdend.tasks.branches import (
     logic_or,
     majority,
     parity,
-    xor_nmda,
     xor_sublinear,
 )
 from jaxdend.tasks.coincidence import bac_window, clustering
+from jaxdend.tasks.interneurons import xor_nmda
 from jaxdend.tasks.rall import rall
-from jaxdend.tasks.sequence import order, order_reverse, velocity_2ms, velocity_8ms
+from jaxdend.tasks.sequence import order, order_reverse, velocity_1ms, velocity_2ms, velocity_4ms
 from jaxdend.tasks.subunits import binding
 from jaxdend.tasks.tuning import orientation
 from jaxdend.tasks.two_layer import two_layer
 from jaxdend.tasks.window import integration_window, integration_window_10
-from jaxdend.tasks.xor import xor_dcaap
+from jaxdend.tasks.xor import xor_channels, xor_dcaap
 
 # name -> builder; its first paragraph of documentation describes the task
 TASKS: dict[str, Callable[[int], AbstractTask]] = {
@@ -31,6 +31,7 @@ TASKS: dict[str, Callable[[int], AbstractTask]] = {
     "majority": majority,
     "parity": parity,
     "xor_dcaap": xor_dcaap,
+    "xor_channels": xor_channels,
     "xor_nmda": xor_nmda,
     "xor_sublinear": xor_sublinear,
     "xor_perceptron": xor_perceptron,
@@ -39,8 +40,9 @@ TASKS: dict[str, Callable[[int], AbstractTask]] = {
     "rall": rall,
     "order": order,
     "order_reverse": order_reverse,
+    "velocity_1ms": velocity_1ms,
     "velocity_2ms": velocity_2ms,
-    "velocity_8ms": velocity_8ms,
+    "velocity_4ms": velocity_4ms,
     "binding": binding,
     "orientation": orientation,
     "integration_window": integration_window,

@@ -4,7 +4,7 @@
 # a parameter takes any number and converts it to an array; its type says what it becomes
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import equinox as eqx
 import jax
@@ -32,6 +32,8 @@ from jaxdend.tasks.placement import along, nearest, path
 from jaxdend.units import DENSITY_TO_US
 
 BRANCO_INDEX = 0.13  # (IN - OUT) / (IN + OUT) of the passive cell of Branco et al. 2010 at 4 ms
+INDEX, LEAST = 0.25, 0.2  # selectivity that is asked for, and that of a draw that counts as right
+LEAD = 0.05  # by which the response to the preferred velocity exceeds all others
 REST, ONSET, DT = -75.0, 5.0, 0.2  # mV; ms, the first input of a sequence; ms
 INTERVALS = (0.0, 1.0, 2.0, 4.0, 8.0, 12.0)  # ms between the inputs of a wave
 SOMA, BRANCH, DIAMETER = 20.0, 99.0, 0.54  # µm
@@ -44,82 +46,100 @@ class SequenceBranch(AbstractNeuron):
     The branch is that of Branco et al. 2010, 99 µm long and 0.54 µm thick; the soma has the area
     and the input resistance of their cell. All membrane is passive. An input is an AMPA and an NMDA
     receptor (their alpha function and ten-state scheme) with one event. Input `i` comes at
-    `pattern[i]`, so the inputs are told apart by when they come and by nothing else. Trained are
-    their weights (µS, AMPA), how many times stronger NMDA receptors are (with all pores open;
-    published 16), and their positions from the soma (0) to the tip (1). The response is the peak
-    of the EPSP at the soma, mV.
+    `pattern[i]`, so the inputs are told apart by when they come and by nothing else. All have the
+    same weight, and none can be delayed: weights or delays of their own would be a delay line,
+    with which a point neuron tells sequences apart. Trained are the weight (µS, AMPA), how many
+    times stronger NMDA receptors are (with all pores open; published 16), the positions of the
+    inputs from the soma (0) to the tip (1), and the radius of the branch (published 0.27 µm). The
+    response is the peak of the EPSP at the soma, mV.
 
-    **Arguments:** `k`; `last`, ms, the onset of the latest input; `free`, whether every input can
-    go anywhere. Otherwise input 1 stays in the most distal `k`-th of the branch, input 2 in the
-    next, and so on: a sequence is then a wave that runs inwards, and its interval a velocity.
-    `delay`, ms, by how much an input can be made to come later, 0 for not at all.
+    **Arguments:** `k`; `last`, ms, the onset of the latest input; `nmda`, whether there are NMDA
+    receptors; `point`, whether all inputs are on the soma (a control); `wave`, whether input 1 is
+    the most distal, input 2 the next, and so on, so that a sequence is a wave that runs inwards and
+    its interval a velocity (what is trained are the gaps between them, relative to each other);
+    `length`, µm of the branch; `ncomp`, its compartments; `dt` ms.
     """
 
     cell: Cell
     path: tuple[int, ...] = eqx.field(static=True)  # compartments of the branch, soma side first
     k: int = eqx.field(static=True)
     t1: float = eqx.field(static=True)  # ms, end of a trial
-    free: bool = eqx.field(static=True)
-    delay: float = eqx.field(static=True)  # ms, longest; 0 for none
+    nmda: bool = eqx.field(static=True)
+    point: bool = eqx.field(static=True)
+    wave: bool = eqx.field(static=True)
+    dt: float = eqx.field(static=True)
 
-    def __init__(self, *, k: int = 9, last: float = 32.0, free: bool = True, delay: float = 0.0):
+    def __init__(
+        self,
+        *,
+        k: int = 9,
+        last: float = 32.0,
+        nmda: bool = True,
+        point: bool = False,
+        wave: bool = False,
+        length: float = BRANCH,
+        ncomp: int = 10,
+        dt: float = DT,
+    ):
         lump = AREA / (np.pi * SOMA**2)  # of the soma's membrane
-        cell = Cell(ball_and_stick(SOMA, BRANCH, DIAMETER), max_length=10.0, ra=150.0)
+        cell = Cell(ball_and_stick(SOMA, length, DIAMETER), max_length=length / ncomp, ra=150.0)
         soma = cell.region("soma")
         cell = cell.set(cm=np.where(soma, lump, 1.0), celsius=37.0)
         total = 1 / DENSITY_TO_US / (RESISTANCE * np.pi * SOMA**2)  # S/cm²
-        cell = cell.insert(Leak(g=np.where(soma, total, 1e-4), e=REST))
-        self.cell, self.k, self.free, self.delay = cell, k, free, float(delay)
+        self.cell = cell.insert(Leak(g=np.where(soma, total, 1e-4), e=REST))
+        self.k, self.nmda, self.point, self.wave, self.dt = k, nmda, point, wave, float(dt)
         self.path = tuple(int(i) for i in path(cell, int(np.argmax(cell.distance)))[1:])
-        self.t1 = float(np.ceil(ONSET + last + delay + 35.0))
+        self.t1 = float(np.ceil(ONSET + last + 35.0))
 
     @property
     def space(self) -> ParameterSpace:
         parameters = {
-            "weight": Parameter(5e-5, 1.5e-3, unit="uS", shape=(self.k,)),
-            "nmda": Parameter(8.0, 32.0),
-            "position": Parameter(0.0, 1.0, "linear", shape=(self.k,)),
+            "weight": Parameter(5e-5, 3e-3, unit="uS"),
+            "radius": Parameter(0.1, 1.0, unit="um"),
         }
-        if self.delay > 0:
-            parameters["delay"] = Parameter(0.0, self.delay, "linear", unit="ms", shape=(self.k,))
+        if self.wave:
+            parameters["gap"] = Parameter(0.02, 1.0, shape=(self.k + 1,))
+        else:
+            parameters["position"] = Parameter(0.0, 1.0, "linear", shape=(self.k,))
+        if self.nmda:
+            parameters["nmda"] = Parameter(4.0, 32.0)
         return ParameterSpace(parameters)
-
-    def position(self, params: Params) -> Array:
-        """The place of every input on the branch, `(k,)`, from 0 at the soma to 1 at the tip."""
-        given = params["position"]
-        return given if self.free else (self.k - 1 - jnp.arange(self.k) + given) / self.k
 
     def published(self) -> Params:
         """Nine equal inputs 1/8 of the branch apart, input 1 at the tip, as published."""
-        inwards = jnp.linspace(1.0, 0.0, self.k)
-        params = {
-            "weight": jnp.full(self.k, 5e-4),
+        return {
+            "weight": jnp.asarray(5e-4),
             "nmda": jnp.asarray(16.0),
-            "position": inwards if self.free else jnp.full(self.k, 0.5),
+            "position": jnp.linspace(1.0, 0.0, self.k),
+            "radius": jnp.asarray(DIAMETER / 2),
         }
-        return params | ({"delay": jnp.full(self.k, 1e-3)} if self.delay > 0 else {})
+
+    def position(self, params: Params) -> Array:
+        """The place of every input on the branch, `(k,)`, from 0 at the soma to 1 at the tip."""
+        if not self.wave:
+            return params["position"]
+        return 1.0 - jnp.cumsum(params["gap"][:-1]) / jnp.sum(params["gap"])
 
     def respond(self, params: Params, pattern: Array) -> Array:
         _, v = self.trace(params, pattern)
         return unless_blown_up(jnp.max(v) - REST, v)
 
     def trace(self, params: Params, pattern: Array) -> tuple[Array, Array]:
-        sites, shares = along(self.path, self.position(params))  # (k, 2)
-        sites = sites.reshape(-1)
-        weight = (params["weight"][:, None] * shares).reshape(-1)
-        onset = ONSET + pattern + params.get("delay", 0.0)
-        onset = jnp.repeat(onset, 2)[:, None]  # (2 k, 1)
-        synapses = (
-            AlphaSynapse(sites, weight, onset, tau=2.0, cutoff=10.0),
-            NMDAKinetic(sites, params["nmda"] * weight, onset),
-        )
-        options = {"dt": DT, "v0": REST, "record": [0], "throw": False}
-        traces = simulate(self.cell, synapses, t1=self.t1, **options)
+        sites, shares = along((0, 0) if self.point else self.path, self.position(params))
+        sites, weight = sites.reshape(-1), (params["weight"] * shares).reshape(-1)
+        onset = jnp.repeat(ONSET + pattern, 2)[:, None]  # (2 k, 1)
+        synapses = [AlphaSynapse(sites, weight, onset, tau=2.0, cutoff=10.0)]
+        if self.nmda:
+            synapses.append(NMDAKinetic(sites, params["nmda"] * weight, onset))
+        cell = self.cell.set(list(self.path), radius=params["radius"])
+        options = {"dt": self.dt, "v0": REST, "record": [0], "throw": False}
+        traces = simulate(cell, synapses, t1=self.t1, **options)
         return traces.ts, cast(Array, traces.v)[:, 0]
 
     def placement(self, params: Params) -> Placement:
-        sites = nearest(self.path, self.position(params))
-        return Placement(self.cell, sites, np.arange(self.k), np.asarray(params["weight"]))
+        sites = nearest((0, 0) if self.point else self.path, self.position(params))
+        weight = np.full(self.k, float(params["weight"]))
+        return Placement(self.cell, sites, np.arange(self.k), weight)
 
 
 class Order(AbstractTask):
@@ -127,16 +147,21 @@ class Order(AbstractTask):
 
     **Arguments:** `name`; `neuron`; `patterns (2, ...)`, the sequence that should be preferred
     first; `labels`, their names; `index`, the selectivity `(first - second) / (first + second)` of
-    the responses that counts as solved. The loss is a soft hinge that ends a quarter beyond it; the
-    margin of the score is the selectivity less `index`.
+    the responses that counts as solved; `jitter`, ms, the standard deviation of the times of every
+    draw, 0 for none; `least`, the selectivity with which a draw is right. The loss is a soft hinge
+    that ends a quarter beyond `index`; the margin of the score is the selectivity less `index`, or
+    less `least` where the times are drawn.
 
-    **Raises:** `ValueError` for another number of patterns or labels, or an index outside (0, 1).
+    **Raises:** `ValueError` for another number of patterns or labels, an index outside (0, 1), or a
+    negative jitter.
     """
 
     name: str = eqx.field(static=True)
     neuron: AbstractNeuron
     patterns: Array  # (2, ...)
     index: Array  # ()
+    least: Array  # ()
+    jitter: float = eqx.field(static=True)
     labels: tuple[str, ...] = eqx.field(static=True)
     training: Training = eqx.field(static=True)
 
@@ -146,18 +171,32 @@ class Order(AbstractTask):
         neuron: AbstractNeuron,
         patterns: ArrayLike,
         *,
-        index: float = BRANCO_INDEX,
+        index: float = INDEX,
+        least: float = LEAST,
+        jitter: float = 0.0,
         labels: Sequence[str] = ("1 to k", "k to 1"),
         training: Training | None = None,
     ):
         self.name, self.neuron = name, neuron
         self.patterns, self.labels = jnp.asarray(patterns, float), tuple(labels)
         self.index, self.training = jnp.asarray(index, float), training or Training()
+        self.least, self.jitter = jnp.asarray(least, float), float(jitter)
         check_patterns(name, self.patterns, self.labels)
         if len(self.patterns) != 2:
             raise ValueError(f"{name}: an order needs 2 patterns; got {len(self.patterns)}.")
         if not 0.0 < index < 1.0:
             raise ValueError(f"{name}: the selectivity index must be in (0, 1); got {index}.")
+        if not jitter >= 0.0:
+            raise ValueError(f"{name}: jitter must be 0 ms or more; got {jitter}.")
+
+    @property
+    def random(self) -> bool:
+        return self.jitter > 0
+
+    def draw(self, key: Array) -> Array:
+        """The onsets of both sequences, each off by a normal jitter; none before 0."""
+        off = self.jitter * jax.random.normal(key, self.patterns.shape)
+        return jnp.maximum(self.patterns + off, -ONSET)
 
     def selectivity(self, responses: Array) -> Array:
         """`(first - second) / (first + second)` of `responses (2,)`, which are positive."""
@@ -174,6 +213,9 @@ class Order(AbstractTask):
 
     def score(self, responses: Array) -> Score:
         selectivity = self.selectivity(responses)
+        if self.random:
+            margin = selectivity - self.least
+            return Score((margin >= 0).astype(float), margin, margin >= 0)
         margin = selectivity - self.index
         return Score((selectivity > 0).astype(float), margin, margin >= 0)
 
@@ -245,12 +287,14 @@ class Preference(AbstractTask):
         return Score(jnp.mean(leads > 0), margin, margin >= 0)
 
 
-def order(seed: int = 0, *, reverse: bool = False) -> Order:
+def order(seed: int = 0, *, reverse: bool = False, **neuron: Any) -> Order:
     """Nine inputs to one thin dendrite, 4 ms apart: 1 to 9 should beat 9 to 1 at the soma.
 
-    Inputs are known by their place in the sequence; where they sit on the branch, how strong they
-    are and how much NMDA they have is learned from random values. Solved at a selectivity index of
-    0.13, the best of the passive cell of Branco et al. 2010. `seed` has no part in the task.
+    Inputs are known by their place in the sequence; all have one weight. Where they sit on the
+    branch, its radius, the weight and the share of NMDA are learned from random values, on times
+    that are off by 1 ms in every draw. A draw is right at a selectivity index of 0.2; 0.13 is the
+    best of the passive cell of Branco et al. 2010, and a point neuron has exactly 0. `neuron` are
+    options of `SequenceBranch`. `seed` has no part in the task.
     """
     del seed
     onset = 4.0 * np.arange(9.0)
@@ -258,8 +302,9 @@ def order(seed: int = 0, *, reverse: bool = False) -> Order:
     if reverse:
         patterns, labels = patterns[::-1], labels[::-1]
     name = "order_reverse" if reverse else "order"
-    training = Training(configs=3, starts=3, steps=60)
-    return Order(name, SequenceBranch(), patterns, labels=labels, training=training)
+    training = Training(configs=64, starts=3, steps=60, screen=1, draws=4)
+    branch = SequenceBranch(**neuron)
+    return Order(name, branch, patterns, jitter=1.0, labels=labels, training=training)
 
 
 def order_reverse(seed: int = 0) -> Order:
@@ -267,33 +312,39 @@ def order_reverse(seed: int = 0) -> Order:
     return order(seed, reverse=True)
 
 
-def velocity(seed: int = 0, *, interval: float = 2.0) -> Preference:
+def velocity(seed: int = 0, *, interval: float = 2.0, **neuron: Any) -> Preference:
     """A wave of inputs runs inwards along a dendrite; one of six velocities should be preferred.
 
-    Nine inputs, each in its ninth of a 99-µm branch, come one `INTERVALS` after the other, the most
-    distal first: at 2 ms the wave runs at 5.5 µm/ms. Where each sits in its ninth, how strong it
-    is, its delay of up to 40 ms and the share of NMDA are learned. Solved when every other
-    response is at least 15 % smaller than the preferred one. `seed` has no part in the task.
+    Nine inputs to a branch of 200 µm come one `INTERVALS` after the other, the most distal first.
+    All have one weight and none can be delayed. How far apart they sit, the radius of the branch,
+    the weight and the share of NMDA are learned. Solved when every other response is at least 5 %
+    smaller than the preferred one. `neuron` are options of `SequenceBranch`. `seed` has no part in
+    the task.
 
     **Raises:** `ValueError` for an `interval` that is not one of `INTERVALS`.
     """
     del seed
     if interval not in INTERVALS:
         raise ValueError(f"velocity: interval must be one of {INTERVALS} ms; got {interval}.")
-    neuron = SequenceBranch(last=8.0 * INTERVALS[-1], free=False, delay=40.0)
+    branch = SequenceBranch(last=8.0 * INTERVALS[-1], wave=True, **{"length": 200.0} | neuron)
     patterns = np.outer(INTERVALS, np.arange(9.0))
     labels = [f"{value:g} ms" for value in INTERVALS]
-    training = Training(configs=16, starts=3, steps=80)
+    training = Training(configs=128, starts=4, steps=80)
     wanted = INTERVALS.index(interval)
     name = f"velocity_{interval:g}ms"
-    return Preference(name, neuron, patterns, wanted, labels=labels, training=training)
+    return Preference(name, branch, patterns, wanted, lead=LEAD, labels=labels, training=training)
+
+
+def velocity_1ms(seed: int = 0) -> Preference:
+    """The task `velocity` for one input every millisecond."""
+    return velocity(seed, interval=1.0)
 
 
 def velocity_2ms(seed: int = 0) -> Preference:
-    """The task `velocity` for one input every 2 ms, 5.5 µm/ms."""
+    """The task `velocity` for one input every 2 ms."""
     return velocity(seed, interval=2.0)
 
 
-def velocity_8ms(seed: int = 0) -> Preference:
-    """The task `velocity` for one input every 8 ms, 1.4 µm/ms."""
-    return velocity(seed, interval=8.0)
+def velocity_4ms(seed: int = 0) -> Preference:
+    """The task `velocity` for one input every 4 ms."""
+    return velocity(seed, interval=4.0)

@@ -176,7 +176,7 @@ class SpikingPoint(TwoInputs):
         return jnp.zeros(1, int), jnp.ones(1)
 
 
-TRAINING = Training(configs=2048, starts=4, steps=20, rate=0.02, look=5)
+TRAINING = Training(configs=1024, starts=4, steps=20, rate=0.02, look=5)
 
 
 def xor_of(neuron: AbstractNeuron, *, rate: float = 20.0) -> Logic:
