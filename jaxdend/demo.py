@@ -2,17 +2,18 @@
 
 The first part is a fit file like any other: `jaxdend demo` writes it to its output folder as
 `resolved.toml`, from where `jaxdend fit resolved.toml` repeats it, with whatever was changed in
-between. The second part is the task `xor_dcaap` with few random neurons, and the same task with a
-perceptron: `jaxdend task run` repeats them.
+between. The second part is the task `xor_dcaap`, and the same task with a perceptron: `jaxdend task
+run` repeats them.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from jaxdend.config import FitFile
-from jaxdend.tasks import Logic, TaskResult, Training, train
+from jaxdend.tasks import Logic, TaskResult, train
 from jaxdend.tasks.baselines import xor_perceptron
-from jaxdend.tasks.xor import xor_dcaap
+from jaxdend.tasks.xor import TRAINING, xor_dcaap
 
 NEURON = "bmtk:Rorb_325404214_m"  # a mouse visual cortex neuron of the Allen Institute, BSD licence
 
@@ -23,9 +24,9 @@ STORY = (
 )
 
 XOR_STORY = (
-    "Exclusive or: answer X alone and Y alone, but not both. A perceptron cannot. One dendrite "
-    "with a calcium spike that shrinks with its input can; its synapses learn where to sit and how "
-    "strong to be."
+    "Exclusive or: fire for X alone and for Y alone, but not for both. A perceptron cannot. A "
+    "neuron with a calcium spike in its dendrite that shrinks with its input can. Both are trained "
+    "on Poisson trains drawn anew at every step, and scored on trains that training never saw."
 )
 XOR_TASKS = {"dendrite": xor_dcaap, "perceptron": xor_perceptron}
 
@@ -92,11 +93,11 @@ def demo_file(
 
 
 def demo_xor(*, seed: int = 0, steps: int | None = None) -> dict[str, tuple[Logic, TaskResult]]:
-    """Train the dendrite and the perceptron on XOR, from four random neurons each.
+    """Train the dendrite and the perceptron on XOR, from as many random neurons.
 
-    **Arguments:** `seed` of the random neurons; `steps`, at most.
+    **Arguments:** `seed` of the random neurons and of the draws; `steps`, at most.
     """
-    training = Training(configs=4, starts=4, steps=40 if steps is None else steps, rate=0.3)
+    training = TRAINING if steps is None else replace(TRAINING, steps=steps)
     trained = {}
     for name, builder in XOR_TASKS.items():
         task = builder()

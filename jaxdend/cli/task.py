@@ -13,12 +13,24 @@ from rich.table import Table as Grid
 
 from jaxdend.cli.console import ERR, FAILED, OUT, explain, say_command
 from jaxdend.cli.report import prepare
-from jaxdend.cli.task_report import compare, report_task
+from jaxdend.cli.task_report import compare, report_controls, report_task
 from jaxdend.config import precision
 from jaxdend.config.schema import Key, Place, check_table, flag, integer, read_toml, text
 from jaxdend.files import locked
 from jaxdend.runs import Run
-from jaxdend.tasks import TASKS, AbstractTask, TaskResult, evaluate, make_task, train
+from jaxdend.tasks import (
+    CONTROLS,
+    TASKS,
+    AbstractTask,
+    TaskResult,
+    evaluate,
+    held_out,
+    judged,
+    make_task,
+    respond_all,
+    train,
+)
+from jaxdend.tasks.base import Params
 
 PRECISION = "float64"
 SAVE_EVERY = 10  # gradient steps
@@ -77,6 +89,15 @@ Resume = Annotated[
 ]
 
 
+Controls = Annotated[
+    bool,
+    typer.Option(
+        "--controls/--no-controls",
+        help="Train the neurons that should fail in the same way, and show all in one table.",
+    ),
+]
+
+
 @app.command()
 def run(
     name: Name,
@@ -86,6 +107,7 @@ def run(
     configs: Configs = None,
     embedded: Embedded = False,
     resume: Resume = False,
+    controls: Controls = True,
 ) -> None:
     """Train the neuron of task NAME. Ctrl-C keeps what was reached, and --resume goes on."""
     with explain(), precision(PRECISION), locked(out):
@@ -116,6 +138,28 @@ def run(
         if result.fit.interrupted and result.fit.steps < training.steps:
             OUT.print(f"stopped after {result.fit.steps} of {training.steps} steps; go on with:")
             say_command(OUT, "  ", "jaxdend", "task", "run", name, "--out", out, "--resume")
+        elif controls and name in CONTROLS:
+            report_controls(result, _train_controls(name, result.seed, asked, out, resume))
+
+
+def _train_controls(
+    name: str, seed: int, asked: dict[str, int], out: Path, resume: bool
+) -> dict[str, TaskResult]:
+    """The controls of a task, trained as it was; each has a folder in `out`/controls."""
+    trained = {}
+    for control in CONTROLS[name]:
+        OUT.print(_story(control), highlight=False)
+        task, folder = make_task(control, seed), out / "controls" / control
+        if not resume:
+            shutil.rmtree(folder, ignore_errors=True)
+        trained[control] = train(
+            task,
+            seed=seed,
+            training=dataclasses.replace(task.training, **asked),
+            run=Run(folder / CHECKPOINTS, every=SAVE_EVERY, resume=resume),
+        )
+        dataclasses.replace(trained[control], task=control).save(folder)
+    return trained
 
 
 @app.command()
@@ -132,11 +176,22 @@ def replay(
             task = make_task(saved.task, saved.seed)
             _check_version(folder, saved, task)
             params = {name: jnp.asarray(value) for name, value in saved.params.items()}
-            responses, score = evaluate(task, params)
-        same = compare(saved, np.asarray(responses), bool(score.solved))
+            responses, solved = _again(saved, task, params)
+        same = compare(saved, responses, solved)
     if not same:
         ERR.print(f"{folder}: the responses are not the saved ones", highlight=False)
         raise typer.Exit(FAILED)
+
+
+def _again(saved: TaskResult, task: AbstractTask, params: Params) -> tuple[np.ndarray, bool]:
+    """The responses `(P,)` of saved parameters, and whether they solve the task."""
+    if not task.random:
+        responses, score = evaluate(task, params)
+        return np.asarray(responses), bool(score.solved)
+    vector = task.neuron.space.to_vector(params)
+    drawn = respond_all(task, vector[None], held_out(task, saved.seed, len(saved.draws)))[0]
+    right, _ = judged(saved.task_of(task), drawn)
+    return drawn.mean(axis=0), bool(right.mean() >= task.training.least)
 
 
 def _story(name: str) -> str:

@@ -15,6 +15,7 @@ ROWS = 32  # patterns in a table at most
 def report_task(result: TaskResult, task: AbstractTask, out: Path) -> None:
     """Print the response to every pattern, before and after; write the figure."""
     grid = Grid("pattern")
+    task = result.task_of(task)
     wanted = wanted_responses(task)
     for name in ["wanted"] * (wanted is not None) + ["before", "after"]:
         unit = f" {result.unit}" if result.unit and name != "wanted" else ""
@@ -32,18 +33,40 @@ def report_task(result: TaskResult, task: AbstractTask, out: Path) -> None:
     closing(text, out, _figure(result, task, out))
 
 
+def report_controls(result: TaskResult, controls: dict[str, TaskResult]) -> None:
+    """Print what the trained neuron and its controls answer, before and after training."""
+    grid = Grid("neuron", "before", "after", "95 % interval", "loss of random neurons")
+    for name, each in {result.task: result, **controls}.items():
+        count = len(each.draws)
+        low, high = each.interval
+        middle, least = np.nanmedian(each.configs), np.nanmin(each.configs)
+        grid.add_row(
+            name,
+            f"{each.start_right} of {count}",
+            f"{each.right} of {count}",
+            f"{low:.2f} to {high:.2f}",
+            f"{middle:.3g}, least {least:.3g}",
+        )
+    OUT.print("new draws with every pattern right:", highlight=False)
+    OUT.print(grid)
+
+
 def report_against(trained: dict[str, tuple[Logic, TaskResult]], out: Path) -> None:
     """Print what several neurons answer after training for one task; write them all to `out`.
 
     **Arguments:** `trained`, name -> task and result, all with the same patterns.
     """
     grid = Grid("pattern", "wanted")
-    for name, (task, result) in trained.items():
-        above = f"{float(task.threshold):g} {result.unit}".rstrip()
+    thresholds = {name: _threshold(*both) for name, both in trained.items()}
+    for name, (_, result) in trained.items():
+        above = f"{thresholds[name]:.3g} {result.unit}".rstrip()
         grid.add_column(f"{name}\n(high: > {above})", justify="right")
     tasks = [task for task, _ in trained.values()]
     for i, label in enumerate(tasks[0].labels):
-        cells = [_answer(task, float(result.responses[i]), i) for task, result in trained.values()]
+        cells = [
+            _answer(float(result.responses[i]), thresholds[name], bool(tasks[0].goal[i]))
+            for name, (_, result) in trained.items()
+        ]
         grid.add_row(label, "high" if tasks[0].goal[i] else "low", *cells)
     OUT.print(grid)
     for name, (_, result) in trained.items():
@@ -53,13 +76,23 @@ def report_against(trained: dict[str, tuple[Logic, TaskResult]], out: Path) -> N
     closing(f"trained in {seconds:.0f} s", out, _figures_against(trained, out))
 
 
-def _answer(task: Logic, response: float, pattern: int) -> str:
-    right = (response > float(task.threshold)) == bool(task.goal[pattern])
-    return f"{response:.1f} {'✓' if right else '✗'}"
+def _threshold(task: Logic, result: TaskResult) -> float:
+    """What divides high from low: given with the task, or fixed by validation."""
+    return float(np.nan if (given := result.task_of(task).threshold) is None else given)
+
+
+def _answer(response: float, threshold: float, wanted: bool) -> str:
+    return f"{response:.1f} {'✓' if (response > threshold) == wanted else '✗'}"
 
 
 def verdict(result: TaskResult) -> str:
     """Says whether the task was solved, and how well."""
+    if len(result.draws):
+        low, high = result.interval
+        return (
+            f"{'solved' if result.solved else 'not solved'}: {result.right} of {len(result.draws)} "
+            f"new draws right (95 %: {low:.2f} to {high:.2f}; {result.start_right} before training)"
+        )
     return (
         f"{'solved' if result.solved else 'not solved'}: {result.accuracy:.0%} right, "
         f"margin {result.margin:.3g} {result.margin_unit}".rstrip()

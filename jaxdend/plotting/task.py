@@ -20,6 +20,7 @@ from jaxdend.plotting._shape import layout_of, shape_of
 from jaxdend.plotting.neuron import Plane, bounds, plot_neuron
 from jaxdend.plotting.style import CMAP, COLORS, INK, MUTED, axes_or_new, figure_of, styled
 from jaxdend.tasks.base import AbstractTask, Placement
+from jaxdend.tasks.judge import held_out
 from jaxdend.tasks.result import TaskResult
 
 LOW, HIGH = COLORS[0], COLORS[1]  # patterns that should and should not be answered
@@ -37,8 +38,9 @@ def plot_task(result: TaskResult, task: AbstractTask) -> tuple[Figure, dict[str,
     `"traces"` (a list).
     """
     params = {name: jnp.asarray(value) for name, value in result.params.items()}
+    task = result.task_of(task)
     placement = task.neuron.placement(params)
-    curves = _curves(task, params)
+    curves = _curves(task, params, result.seed)
     rows = -(-len(curves) // 4)
     tall = 3.4 + 1.55 * rows + 0.3 * bool(rows)
     with styled():
@@ -66,12 +68,15 @@ def plot_responses(result: TaskResult, task: AbstractTask, ax: Axes | None = Non
 
     **Returns:** the axes.
     """
+    task = result.task_of(task)
     before, after = np.asarray(result.start_responses), np.asarray(result.responses)
     at, colors = np.arange(len(after)), _colors(task)
     threshold = _threshold(task)
     with axes_or_new(ax, (4.4, 3.4)) as axes:
         axes.scatter(at, before, s=34, facecolor="none", edgecolor=MUTED, linewidth=1.3, zorder=3)
         axes.vlines(at, before, after, color=MUTED, linewidth=1.0, zorder=2)
+        for drawn in np.asarray(result.draws):  # beside the mean, one point a test draw
+            axes.scatter(at + 0.24, drawn, s=7, color=colors, alpha=0.5, linewidth=0.0, zorder=3)
         axes.scatter(at, after, s=46, color=colors, zorder=4)
         axes.margins(y=0.12)
         handles: list[Any] = [
@@ -110,6 +115,8 @@ def compare_responses(trained: Mapping[str, tuple[AbstractTask, TaskResult]]) ->
 
 
 def _verdict(result: TaskResult) -> str:
+    if len(result.draws):
+        return f"{result.task}: {result.right} of {len(result.draws)} new draws right"
     unit = f" {result.margin_unit}" if result.margin_unit else ""
     return f"{result.task}: {result.accuracy:.0%} right, margin {result.margin:.3g}{unit}"
 
@@ -182,8 +189,10 @@ class _Curve:
     v: np.ndarray  # (t,)
 
 
-def _curves(task: AbstractTask, params: dict[str, Any]) -> list[_Curve]:
-    """The traces of at most `TRACES` patterns, or none."""
+def _curves(task: AbstractTask, params: dict[str, Any], seed: int) -> list[_Curve]:
+    """The traces of at most `TRACES` patterns, to the first of the test draws, or none."""
+    keys = held_out(task, seed, 1)
+    patterns = task.patterns if keys is None else task.draw(keys[0])
 
     @eqx.filter_jit
     def trace(pattern: Any) -> Any:
@@ -193,7 +202,7 @@ def _curves(task: AbstractTask, params: dict[str, Any]) -> list[_Curve]:
     chosen = np.unique(np.linspace(0, count - 1, min(count, TRACES)).round().astype(int))
     curves = []
     for i in chosen:
-        drawn = trace(task.patterns[i])
+        drawn = trace(patterns[i])
         if drawn is None:
             return []
         curves.append(_Curve(int(i), np.asarray(drawn[0]), np.asarray(drawn[1])))

@@ -16,7 +16,7 @@ from jaxdend.tasks.judge import (
 )
 from jaxdend.tasks.logic import FUNCTIONS as FUNCTIONS, Logic as Logic, truth_table as truth_table
 from jaxdend.tasks.placement import along as along, choose as choose, path as path
-from jaxdend.tasks.registry import TASKS as TASKS, make_task as make_task
+from jaxdend.tasks.registry import CONTROLS as CONTROLS, TASKS as TASKS, make_task as make_task
 from jaxdend.tasks.result import TaskResult as TaskResult
 from jaxdend.tasks.train import screen as screen, train as train
 from jaxdend.tasks.trains import (

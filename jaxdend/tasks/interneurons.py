@@ -37,7 +37,7 @@ class CrossInhibition(AbstractNeuron):
     interneuron of its own, a cell of one compartment with the sodium and potassium channels of
     Traub & Miles, whose spikes reach GABA_A receptors in the middle of the *other* branch after a
     delay. Nobody hears both inputs, and nobody excites as well as inhibits. Trained are the
-    weights of excitation and inhibition, the ratio of NMDA to AMPA, the place of excitation on the
+    weights of excitation and inhibition, the same for both inputs, the ratio of NMDA to AMPA, the place of excitation on the
     branches, the delay, and the leak of the soma. The response is the number of spikes of the soma,
     NaN (wrong) where its mean voltage is above -50 mV.
 
@@ -68,8 +68,8 @@ class CrossInhibition(AbstractNeuron):
     @property
     def space(self) -> ParameterSpace:
         parameters = {
-            "weight": Parameter(2e-5, 2e-3, unit="uS", shape=(2,)),
-            "inhibition": Parameter(2e-5, 2e-2, unit="uS", shape=(2,)),
+            "weight": Parameter(2e-5, 2e-3, unit="uS"),
+            "inhibition": Parameter(2e-5, 2e-2, unit="uS"),
             "position": Parameter(0.0, 1.0, "linear"),
             "delay": Parameter(0.5, 5.0, "linear", unit="ms"),
             "gl": Parameter(5e-5, 1e-3, unit="S/cm2"),
@@ -98,7 +98,7 @@ class CrossInhibition(AbstractNeuron):
         """The voltage of the soma, from the event times of both inputs, `pattern (2, m)` ms."""
         sites, shares = zip(*(along(p, params["position"]) for p in self.paths), strict=True)
         sites, shares = jnp.concatenate(sites), jnp.stack(shares)  # (4,), (2, 2)
-        weight = (params["weight"][:, None] * shares).reshape(-1)
+        weight = (params["weight"] * shares).reshape(-1)
         times = jnp.repeat(pattern, 2, axis=0)
         late = self.inhibitory_spikes(pattern) + params["delay"]
         other = jnp.array([p[len(p) // 2] for p in self.paths[::-1]])
@@ -118,7 +118,7 @@ class CrossInhibition(AbstractNeuron):
     def placement(self, params: Params) -> Placement:
         near = [int(nearest(p, params["position"])) for p in self.paths]
         across = [p[len(p) // 2] for p in self.paths[::-1]]
-        weight = np.concatenate([params["weight"], -np.asarray(params["inhibition"])])
+        weight = np.repeat([float(params["weight"]), -float(params["inhibition"])], 2)
         return Placement(self.cell, np.array(near + across), np.array([0, 1, 0, 1]), weight)
 
 
@@ -132,3 +132,15 @@ def xor_nmda(seed: int = 0) -> Logic:
     """XOR at the soma by NMDA receptors on two branches, each inhibited by the other's input."""
     del seed
     return cross_inhibition(CrossInhibition())
+
+
+def xor_nmda_point(seed: int = 0) -> Logic:
+    """The task `xor_nmda` with all synapses on the soma, which cannot solve it."""
+    del seed
+    return cross_inhibition(CrossInhibition(branches=False))
+
+
+def xor_nmda_without(seed: int = 0) -> Logic:
+    """The task `xor_nmda` without NMDA receptors, whose margin is smaller."""
+    del seed
+    return cross_inhibition(CrossInhibition(nmda=False))

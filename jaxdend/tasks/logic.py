@@ -58,7 +58,8 @@ class Logic(AbstractTask):
     the margin and `scale` a quarter of it. Without, `distance` is half of how much a response that
     should be high exceeds one that should be low, in the mean over all such pairs of all draws.
     `decide` then takes the threshold that is right in most of the draws, in the middle of the
-    widest gap. A response to a draw that is not finite is wrong, by four margins.
+    widest gap. A response to a draw that is not finite is wrong, by four margins; where none is
+    finite, neither is the loss.
 
     `Logic.of("XOR", neuron, ...)` takes the patterns and targets from `truth_table`.
 
@@ -147,7 +148,8 @@ class Logic(AbstractTask):
             fine_high, fine_low = (finite[:, side].reshape(-1) for side in (self.goal, ~self.goal))
             distance = (high[:, None] - low[None, :]) / 2.0
             finite = fine_high[:, None] & fine_low[None, :]
-        return self._hinge(jnp.where(finite, distance, -4.0 * self.margin))
+        loss = self._hinge(jnp.where(finite, distance, -4.0 * self.margin))
+        return jnp.where(jnp.any(jnp.isfinite(responses)), loss, jnp.nan)
 
     def _hinge(self, distance: Array) -> Array:
         scale = self.margin / 4

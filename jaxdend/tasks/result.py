@@ -5,7 +5,7 @@ import os
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ from jaxdend.files import complete, read_arrays, refuse_array, write_npz, write_
 from jaxdend.fitting import FitResult
 from jaxdend.tasks.base import AbstractTask, Params
 
+T = TypeVar("T", bound=AbstractTask)
 _FORMAT, _WHAT = "jaxdend-task-1", "task folder"
 _PARAMS_FORMAT = "jaxdend-task-params-1"
 _ABOUT, _PARAMS, _FIT = "result.json", "params.npz", "fit.npz"
@@ -53,7 +54,7 @@ class TaskResult:
         """The 95 % interval of the fraction of draws that are right (Wilson 1927)."""
         return wilson(self.right, len(self.draws))
 
-    def task_of(self, task: AbstractTask) -> AbstractTask:
+    def task_of(self, task: T) -> T:
         """`task` with the threshold that this result's validation fixed."""
         if self.threshold is None or getattr(task, "threshold", 0.0) is not None:
             return task

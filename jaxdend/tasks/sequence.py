@@ -312,6 +312,16 @@ def order_reverse(seed: int = 0) -> Order:
     return order(seed, reverse=True)
 
 
+def order_point(seed: int = 0) -> Order:
+    """The task `order` with all inputs on the soma, where both sequences are the same."""
+    return order(seed, point=True)
+
+
+def order_without_nmda(seed: int = 0) -> Order:
+    """The task `order` without NMDA receptors."""
+    return order(seed, nmda=False)
+
+
 def velocity(seed: int = 0, *, interval: float = 2.0, **neuron: Any) -> Preference:
     """A wave of inputs runs inwards along a dendrite; one of six velocities should be preferred.
 

@@ -179,19 +179,31 @@ class SpikingPoint(TwoInputs):
 TRAINING = Training(configs=1024, starts=4, steps=20, rate=0.02, look=5)
 
 
-def xor_of(neuron: AbstractNeuron, *, rate: float = 20.0) -> Logic:
-    """XOR of two inputs of 25 Poisson trains of `rate` Hz each, drawn anew every time."""
+def logic_of_trains(function: str, neuron: AbstractNeuron, *, rate: float = 20.0) -> Logic:
+    """`function` of inputs that are 25 Poisson trains of `rate` Hz each, drawn anew every time."""
     trains = Poisson(rate=rate, afferents=25, onset=20.0, duration=T1 - 20.0)
-    return Logic.of("XOR", neuron, margin=1.0, inputs=trains, training=TRAINING)
+    return Logic.of(function, neuron, margin=1.0, inputs=trains, training=TRAINING)
 
 
 def xor_dcaap(seed: int = 0) -> Logic:
     """XOR at the soma of a neuron whose dendrite has a dCaAP, which shrinks with its input."""
     del seed
-    return xor_of(SpikingDendrite("dcaap"))
+    return logic_of_trains("XOR", SpikingDendrite("dcaap"))
 
 
 def xor_channels(seed: int = 0) -> Logic:
     """XOR at the soma of a neuron whose dendrite has the three channels of a dCaAP."""
     del seed
-    return xor_of(SpikingDendrite("channels"))
+    return logic_of_trains("XOR", SpikingDendrite("channels"))
+
+
+def xor_passive_dendrite(seed: int = 0) -> Logic:
+    """The task XOR for a spiking soma with a passive dendrite, which cannot solve it."""
+    del seed
+    return logic_of_trains("XOR", SpikingDendrite("passive"))
+
+
+def xor_point(seed: int = 0) -> Logic:
+    """The task XOR for a spiking soma without a dendrite, which only solves it by being blocked."""
+    del seed
+    return logic_of_trains("XOR", SpikingPoint())

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from jaxdend.mechanisms.base import AbstractChannel, param
-from jaxdend.tasks import Training, evaluate, make_task, screen, train
+from jaxdend.tasks import Training, evaluate, held_out, make_task, screen, train
+from jaxdend.tasks.judge import robustness
 from jaxdend.tasks.thin_branches import place, random_branches, responses, thin_branches
-from jaxdend.tasks.train import robustness
 from jaxdend.tasks.two_layer import TwoLayer, cross_validate
 from running import QUIET
 
@@ -35,13 +35,20 @@ def spoilt(task, kind):
     return eqx.tree_at(lambda t: t.neuron.cell, task, cell)
 
 
+def with_threshold(task):
+    if getattr(task, "threshold", 0.0) is not None:
+        return task
+    return eqx.tree_at(lambda t: t.threshold, task, jnp.asarray(1.0), is_leaf=lambda x: x is None)
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_it_is_wrong_whatever_was_asked(name):
     task = make_task(name)
     space = task.neuron.space
     params = space.to_dict(jnp.zeros(space.size))
+    key = jax.random.key(0) if task.random else None
     for kind in KINDS:
-        found, score = evaluate(spoilt(task, kind), params)
+        found, score = evaluate(with_threshold(spoilt(task, kind)), params, key)
         assert np.isnan(found).all()
         assert float(score.accuracy) == 0.0
         assert not score.solved
@@ -51,11 +58,13 @@ def test_it_is_wrong_whatever_was_asked(name):
 def test_neither_screening_nor_noise_takes_it_for_an_answer():
     task = spoilt(make_task("xor_lif"), KINDS[3])
     vectors = task.neuron.space.sample(0, 3)
-    assert np.isnan(screen(task, vectors)).all()
-    right, _ = robustness(task, task.neuron.space.to_dict(vectors[0]), repeats=3, batch=3)
+    assert np.isnan(screen(task, vectors, held_out(task, 0, 2))).all()
+    right, _ = robustness(
+        with_threshold(task), task.neuron.space.to_dict(vectors[0]), repeats=3, batch=3
+    )
     assert right == 0.0
     with pytest.raises(ValueError, match="none of 3 random configurations has a finite loss"):
-        train(task, training=Training(configs=3, starts=1, steps=1), run=QUIET)
+        train(task, training=Training(configs=3, starts=1, steps=1, draws=1), run=QUIET)
 
 
 def test_rates_of_it_are_refused():

@@ -1,5 +1,6 @@
 """Sequences on one thin branch: what they do untrained, and what training makes of them."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from jaxdend.tasks.sequence import (
     order,
     order_reverse,
     velocity,
-    velocity_8ms,
+    velocity_4ms,
 )
 from running import QUIET
 
@@ -21,7 +22,7 @@ from running import QUIET
 @pytest.fixture(scope="module")
 def published():
     """The task, and the responses of nine equal inputs as in the paper, distal first and last."""
-    task = order()
+    task = Order("order", SequenceBranch(), [4.0 * np.arange(9.0), 4.0 * np.arange(9.0)[::-1]])
     return task, evaluate(task, task.neuron.published())
 
 
@@ -41,13 +42,34 @@ def test_turning_the_branch_round_turns_the_preference(published):
 
 
 def test_the_reverse_task_asks_for_the_other_sequence(published):
-    task, (responses, score) = published
+    task, (responses, _) = published
     reverse = order_reverse()
-    assert reverse.labels == task.labels[::-1]
+    assert reverse.labels == order().labels[::-1]
     np.testing.assert_array_equal(reverse.patterns, task.patterns[::-1])
-    other = reverse.score(responses[::-1])
-    assert float(other.margin) == pytest.approx(-float(score.margin) - 0.26)
-    assert float(other.accuracy) == 0.0
+    forward = float(order().score(responses).margin) + 0.2  # the selectivity
+    assert float(reverse.score(responses[::-1]).margin) + 0.2 == pytest.approx(-forward)
+    assert float(reverse.score(responses[::-1]).accuracy) == 0.0
+
+
+def test_a_draw_moves_every_onset_by_the_jitter():
+    task = order()
+    drawn = jax.vmap(task.draw)(jax.random.split(jax.random.key(0), 200))
+    assert task.random
+    assert drawn.shape == (200, 2, 9)
+    off = np.asarray(drawn - task.patterns)
+    assert off.std() == pytest.approx(1.0, abs=0.05)
+    assert abs(off.mean()) < 0.05
+    with pytest.raises(ValueError, match="order draws its inputs"):
+        task.responses(task.neuron.published())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_with_one_weight_and_no_delays_a_point_neuron_tells_no_order(seed):
+    """One sequence is a permutation of the other, and all inputs act alike."""
+    neuron = SequenceBranch(point=True)
+    task = Order("point", neuron, order().patterns)
+    params = neuron.space.to_dict(neuron.space.sample(seed, 1)[0])
+    assert abs(float(task.selectivity(task.responses(params)))) < 1e-9
 
 
 def test_order_loss_and_score():
@@ -74,15 +96,18 @@ def test_preference_loss_and_score():
     assert float(task.loss(jnp.array([0.8, 1.0, 0.5]))) < float(task.loss(jnp.array([1.2, 1, 0.5])))
 
 
-def test_inputs_of_a_wave_stay_in_their_place():
-    neuron = velocity_8ms().neuron
-    for shift in (0.0, 1.0):
-        position = neuron.position({"position": jnp.full(9, shift)})
-        np.testing.assert_allclose(position, (np.arange(8.0, -1.0, -1.0) + shift) / 9.0)
-    placed = neuron.placement({k: np.asarray(v) for k, v in neuron.published().items()})
-    assert (np.diff(placed.cell.distance[placed.sites]) < 0).all()
-    assert "delay" in neuron.space
-    assert "delay" not in SequenceBranch().space
+def test_inputs_of_a_wave_keep_their_order():
+    neuron = velocity_4ms().neuron
+    assert "gap" in neuron.space
+    assert "position" in SequenceBranch().space
+    for z in neuron.space.sample(0, 5):
+        params = neuron.space.to_dict(z)
+        position = np.asarray(neuron.position(params))
+        assert np.all(np.diff(position) < 0)
+        assert 0.0 < position.min()
+        assert position.max() < 1.0
+        placed = neuron.placement({k: np.asarray(v) for k, v in params.items()})
+        assert np.all(np.diff(placed.cell.distance[placed.sites]) <= 0)
 
 
 def test_bad_tasks_are_refused():
@@ -102,14 +127,21 @@ def test_bad_tasks_are_refused():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", [order(), order_reverse()], ids=["order", "reverse"])
-def test_learns_an_order(task):
+def test_learns_an_order_that_holds_on_other_draws(task):
     result = train(task, seed=0, run=QUIET)
-    assert result.start_margin < 0.0
-    assert result.solved
+    assert result.start_right < result.right
+    assert result.right >= 20
+    assert len(result.draws) == 24
 
 
 @pytest.mark.slow
-def test_learns_a_slow_velocity():
-    result = train(velocity_8ms(), seed=0, run=QUIET)
-    assert result.start_margin < 0.0
-    assert result.responses.argmax() == INTERVALS.index(8.0)
+def test_a_point_neuron_trained_alike_tells_no_order_beyond_chance():
+    result = train(order(point=True), seed=0, run=QUIET)
+    assert result.right <= 6
+
+
+@pytest.mark.slow
+def test_learns_a_velocity():
+    result = train(velocity_4ms(), seed=0, run=QUIET)
+    assert result.responses.argmax() == INTERVALS.index(4.0)
+    assert result.margin > -0.02  # of a lead of 0.05
