@@ -97,9 +97,9 @@ def demo_xor(*, seed: int = 0, steps: int | None = None) -> dict[str, tuple[Logi
 
     **Arguments:** `seed` of the random neurons and of the draws; `steps`, at most.
     """
-    training = TRAINING if steps is None else replace(TRAINING, steps=steps)
+    few = replace(TRAINING, configs=512, starts=2, steps=6 if steps is None else steps)
     trained = {}
     for name, builder in XOR_TASKS.items():
         task = builder()
-        trained[name] = task, train(task, seed=seed, training=training)
+        trained[name] = task, train(task, seed=seed, training=few)
     return trained
