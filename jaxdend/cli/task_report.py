@@ -93,8 +93,9 @@ def verdict(result: TaskResult) -> str:
             f"{'solved' if result.solved else 'not solved'}: {result.right} of {len(result.draws)} "
             f"new draws right (95 %: {low:.2f} to {high:.2f}; {result.start_right} before training)"
         )
+    right = f"{result.accuracy:.0%} {result.accuracy_unit}"
     return (
-        f"{'solved' if result.solved else 'not solved'}: {result.accuracy:.0%} right, "
+        f"{'solved' if result.solved else 'not solved'}: {right}, "
         f"margin {result.margin:.3g} {result.margin_unit}".rstrip()
     )
 

@@ -118,7 +118,8 @@ def _verdict(result: TaskResult) -> str:
     if len(result.draws):
         return f"{result.task}: {result.right} of {len(result.draws)} new draws right"
     unit = f" {result.margin_unit}" if result.margin_unit else ""
-    return f"{result.task}: {result.accuracy:.0%} right, margin {result.margin:.3g}{unit}"
+    right = f"{result.accuracy:.0%} {result.accuracy_unit}"
+    return f"{result.task}: {right}, margin {result.margin:.3g}{unit}"
 
 
 def _colors(task: AbstractTask) -> list[str]:

@@ -176,6 +176,15 @@ class AbstractTask(eqx.Module):
     def score(self, responses: Array) -> Score:
         """How good `responses (P,)` are."""
 
+    def check(self, responses: Array) -> Score:
+        """The score by which training stops and chooses, where that must not see all of `score`."""
+        return self.score(responses)
+
+    @property
+    def accuracy_unit(self) -> str:
+        """What the score's accuracy is a fraction of, after the number."""
+        return "right"
+
     @property
     def margin_unit(self) -> str:
         """The unit of the score's margin."""

@@ -36,10 +36,10 @@ class CrossInhibition(AbstractNeuron):
     An input is a burst of ten fibres. It excites its own branch by AMPA and NMDA receptors, and an
     interneuron of its own, a cell of one compartment with the sodium and potassium channels of
     Traub & Miles, whose spikes reach GABA_A receptors in the middle of the *other* branch after a
-    delay. Nobody hears both inputs, and nobody excites as well as inhibits. Trained are the
-    weights of excitation and inhibition, the same for both inputs, the ratio of NMDA to AMPA, the place of excitation on the
-    branches, the delay, and the leak of the soma. The response is the number of spikes of the soma,
-    NaN (wrong) where its mean voltage is above -50 mV.
+    delay. Nobody hears both inputs, and nobody excites as well as inhibits. Trained are the weights
+    of excitation and inhibition, the same for both inputs, the ratio of NMDA to AMPA, the place of
+    excitation on the branches, the delay, and the leak of the soma. The response is the number of
+    spikes of the soma, NaN (wrong) where its mean voltage is above -50 mV.
 
     **Arguments:** `nmda`, whether there are NMDA receptors; `branches`, whether the inputs have
     branches, or all synapses are on the soma (a control); `ncomp`, compartments of a branch; `dt`

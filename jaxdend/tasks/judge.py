@@ -39,6 +39,12 @@ def evaluate(task: AbstractTask, params: Params, key: Array | None = None) -> tu
 
 
 @eqx.filter_jit
+def _checked(task: AbstractTask, params: Params) -> Score:
+    """The score by which training stops and chooses."""
+    return task.check(task.responses(params))
+
+
+@eqx.filter_jit
 def named(space: ParameterSpace, vectors: Array) -> Params:
     """Vectors of the space as parameters by name."""
     return space.to_dict(vectors)
@@ -107,7 +113,7 @@ class Watch:
             if best is None:
                 continue
             self.looks += 1
-            if self._noisy() and evaluate(self.task, self._params(vectors[best]))[1].solved:
+            if self._noisy() and _checked(self.task, self._params(vectors[best])).solved:
                 self.looks += self._repeats()
         return self(fitted.steps, fitted.losses[-1], fitted.vectors[-1])
 
@@ -119,7 +125,7 @@ class Watch:
         if self.winner is not None:
             return self.winner
         ends = fitted.best_vectors
-        scores = [evaluate(self.task, self._params(z))[1] for z in ends]
+        scores = [_checked(self.task, self._params(z)) for z in ends]
         self.looks += len(scores)
         worth = [tuple(np.nan_to_num([s.accuracy, s.margin], nan=-np.inf)) for s in scores]
         return ends[max(range(len(worth)), key=worth.__getitem__)]
@@ -142,7 +148,7 @@ class Watch:
 
     def _solved(self, params: Params) -> bool:
         self.looks += 1
-        if not evaluate(self.task, params)[1].solved:
+        if not _checked(self.task, params).solved:
             return False
         if not self._noisy():
             return True

@@ -48,6 +48,7 @@ class TaskResult:
     right: int = 0  # draws with all patterns right
     start_right: int = 0  # the same before training
     threshold: float | None = None  # fixed by validation draws, or given
+    accuracy_unit: str = "right"  # what the accuracy is a fraction of
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -75,6 +76,7 @@ class TaskResult:
             "margin": margin,
             "unit": self.unit,
             "margin_unit": self.margin_unit,
+            "accuracy_unit": self.accuracy_unit,
             "responses": dict(zip(self.labels, after, strict=True)),
             "start_responses": dict(zip(self.labels, before, strict=True)),
             "start_margin": start_margin,
@@ -149,13 +151,14 @@ class TaskResult:
                 right=about.get("right", 0),
                 start_right=about.get("start_right", 0),
                 threshold=about.get("threshold"),
+                accuracy_unit=about.get("accuracy_unit", "right"),
             )
             result._check()
         return result
 
     def _check(self) -> None:
         """Refuse entries of another type, or arrays that do not fit together."""
-        texts = ("task", "unit", "margin_unit")
+        texts = ("task", "unit", "margin_unit", "accuracy_unit")
         whole = ("seed", "simulations", "right", "start_right")
         kinds: dict[str, Any] = dict.fromkeys(texts, str)
         kinds |= dict.fromkeys(whole, int)

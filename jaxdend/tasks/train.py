@@ -216,6 +216,7 @@ def _result(
         labels=task.labels,
         unit=task.neuron.unit,
         margin_unit=task.margin_unit,
+        accuracy_unit=task.accuracy_unit,
         params=as_arrays(space.to_dict(jnp.asarray(winner))),
         responses=after.responses,
         accuracy=after.accuracy,

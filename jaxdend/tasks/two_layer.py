@@ -225,11 +225,12 @@ def _linear(counts: np.ndarray, rates: np.ndarray, held_out: np.ndarray) -> floa
 class TwoLayer(AbstractTask):
     """Predict the firing rates of a detailed cell by a network of two layers.
 
-    Patterns are the synapses on every branch, `(P, B)`, targets the simulated rates `(P,)`; every
-    fourth is held out. The score's accuracy is the held-out R², its margin the advantage over
-    `linear_r2`, that of the model with one linear weight per branch on the same rates, with the
-    sigmoid output or, where that predicts the held-out rates better, as plain least squares. Solved
-    by `margin` (0.1) at an accuracy of `least` (0.6).
+    Patterns are the synapses on every branch, `(P, B)`, targets the simulated rates `(P,)`. Of
+    every eight, two are held out, and one more validates: training stops and chooses by that one.
+    The score's accuracy is the held-out R², its margin the advantage over `linear_r2`, that of the
+    model with one linear weight per branch on the same rates, with the sigmoid output or, where
+    that predicts the held-out rates better, as plain least squares. Solved by `margin` (0.1) at an
+    accuracy of `least` (0.6).
     """
 
     name: str = eqx.field(static=True)
@@ -266,14 +267,29 @@ class TwoLayer(AbstractTask):
         return np.arange(len(self.labels)) % 4 == 3
 
     @property
+    def validation(self) -> np.ndarray:
+        """`(P,)` bool, the placements by which training stops and chooses."""
+        return np.arange(len(self.labels)) % 8 == 2
+
+    @property
+    def accuracy_unit(self) -> str:
+        return "of the variance"
+
+    @property
     def margin_unit(self) -> str:
         return "of R²"
 
     def loss(self, responses: Array) -> Array:
-        return 1.0 - r_squared(responses, self.rates, ~self.held_out)
+        return 1.0 - r_squared(responses, self.rates, ~(self.held_out | self.validation))
+
+    def check(self, responses: Array) -> Score:
+        return self._score(responses, self.validation)
 
     def score(self, responses: Array) -> Score:
-        accuracy = r_squared(responses, self.rates, self.held_out)
+        return self._score(responses, self.held_out)
+
+    def _score(self, responses: Array, where: np.ndarray) -> Score:
+        accuracy = r_squared(responses, self.rates, where)
         margin = accuracy - self.linear_r2
         return Score(accuracy, margin, (margin >= self.margin) & (accuracy >= self.least))
 

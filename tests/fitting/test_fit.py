@@ -334,3 +334,23 @@ def test_progress_bar_shows_the_loss(capsys):
 def test_bad_arguments(options, message):
     with pytest.raises(ValueError, match=message):
         short(**options)
+
+
+def test_a_loss_that_draws_gets_another_key_at_every_step_and_the_same_for_all_starts():
+    """Least squares from single noisy samples ends near the mean, and goes on bit for bit."""
+    space = ParameterSpace({"x": Parameter(-4.0, 4.0, "linear")})
+
+    def loss(params, key):
+        return (params["x"] - 1.0 - 0.5 * jax.random.normal(key)) ** 2
+
+    options = {"starts": np.zeros((3, 1)), "draws": 7, "optimizer": optax.sgd(0.02)}
+    result = fit(loss, space, steps=300, run=QUIET, **options)
+    assert len(np.unique(result.losses[:, 0])) == 300
+    np.testing.assert_array_equal(result.losses[:, 0], result.losses[:, 1])
+    ends = np.asarray(space.to_dict(result.vectors[150:, 0])["x"])
+    assert ends.mean() == pytest.approx(1.0, abs=0.15)
+    part = fit(loss, space, steps=120, run=QUIET, **options)
+    whole = fit(loss, space, steps=300, run=Run(progress=False, resume=part), **options)
+    np.testing.assert_array_equal(whole.losses, result.losses)
+    other = fit(loss, space, steps=5, run=QUIET, **(options | {"draws": 8}))
+    assert not np.array_equal(other.losses, result.losses[:5])
