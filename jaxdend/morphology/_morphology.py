@@ -6,22 +6,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from jaxdend._errors import MorphologyError
+from jaxdend.morphology._branch import Branch
 
 KINDS = {1: "soma", 2: "axon", 3: "basal", 4: "apical"}  # SWC type -> region
 _STEMS = {1: "soma", 2: "axon", 3: "dend", 4: "apic"}  # SWC type -> NEURON's section name
 _LAST = 10**9  # rank of SWC type 0, "undefined", behind all others
-
-
-@dataclass(frozen=True)
-class Branch:
-    """One section of a morphology that is still being put together."""
-
-    points: np.ndarray  # (m, 4) x, y, z, diameter, µm; m >= 2
-    parent: int  # place of the parent in the list of branches, -1 for the root
-    parent_x: float  # where on the parent: 0 start, 1 end, between: the inside
-    kind: int  # SWC type
-    regions: tuple[str, ...] = ()  # further regions that it belongs to, such as "tuft"
-    samples: np.ndarray | None = None  # (m,) SWC ids of the points, -1 where there is none
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -44,6 +33,7 @@ class Morphology:
     labels: dict[str, np.ndarray] = field(default_factory=dict)  # region -> (s,) bool
     samples: np.ndarray | None = None  # (p,) int ids of the points in the SWC file, or -1
     source: str = ""  # file or function that it comes from
+    report: tuple[str, ...] = ()  # what reading and editing did, in words
 
     @property
     def n_sections(self) -> int:
@@ -234,7 +224,9 @@ class Morphology:
         )
 
 
-def assemble(branches: Sequence[Branch], source: str = "") -> Morphology:
+def assemble(
+    branches: Sequence[Branch], source: str = "", report: tuple[str, ...] = ()
+) -> Morphology:
     """A `Morphology` from branches in any order, sorted by SWC type as NEURON sorts them.
 
     **Raises:** `MorphologyError` naming the section whose diameter or length is not positive, or
@@ -259,6 +251,7 @@ def assemble(branches: Sequence[Branch], source: str = "") -> Morphology:
         labels=labels,
         samples=np.concatenate(ids) if len(ids) == len(chosen) else None,
         source=source,
+        report=report,
     )
     _check(morph)
     return morph
@@ -267,6 +260,7 @@ def assemble(branches: Sequence[Branch], source: str = "") -> Morphology:
 def _regions(kind: np.ndarray) -> dict[str, np.ndarray]:
     """Regions that follow from SWC types; every type that is neither soma nor axon is dendrite."""
     out = {name: kind == code for code, name in KINDS.items()}
+    out |= {f"dend_{code}": kind == code for code in np.unique(kind).tolist() if code not in KINDS}
     out["dendrite"] = (kind != 1) & (kind != 2)
     return {name: mask for name, mask in out.items() if mask.any()}
 
