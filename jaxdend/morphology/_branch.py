@@ -1,6 +1,6 @@
 """`Branch`: one section of a morphology that is still being put together."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,6 +23,13 @@ def spherical(branch: Branch) -> Branch:
     points[:, 0] += np.array([-0.5, 0.0, 0.5]) * points[0, 3]
     ids = None if branch.samples is None else np.repeat(branch.samples, 3)
     return Branch(points, branch.parent, branch.parent_x, branch.kind, branch.regions, ids)
+
+
+def single(branch: Branch) -> Branch:
+    """A branch in single precision, in which NEURON keeps points."""
+    if branch.points.dtype == np.float32:
+        return branch
+    return replace(branch, points=branch.points.astype(np.float32))
 
 
 def without_empty(branches: list[Branch]) -> tuple[list[Branch], list[int]]:
@@ -49,3 +56,14 @@ def without_empty(branches: list[Branch]) -> tuple[list[Branch], list[int]]:
         parent = int(place[parent]) if parent >= 0 else -1
         out.append(Branch(b.points, parent, x, b.kind, b.regions, b.samples))
     return out, np.flatnonzero(empty).tolist()
+
+
+def parents_first(parent: np.ndarray) -> list[int]:
+    """Sections from the root outwards; those that no root reaches are left out."""
+    children: list[list[int]] = [[] for _ in parent]
+    order = []
+    for i, p in enumerate(parent.tolist()):
+        (children[p] if p >= 0 else order).append(i)
+    for i in order:
+        order.extend(children[i])
+    return order

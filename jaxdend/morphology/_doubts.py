@@ -40,9 +40,7 @@ def doubts(
         _units(branches, kind, source, notes)
 
 
-def _stems(
-    branches: list[Branch], lines: list[list[int]], kind: np.ndarray, notes: Notes
-) -> None:
+def _stems(branches: list[Branch], lines: list[list[int]], kind: np.ndarray, notes: Notes) -> None:
     over = np.array([b.parent for b in branches])
     stems = np.flatnonzero((over >= 0) & (kind != 1) & (kind[over] == 1))
     gaps = []

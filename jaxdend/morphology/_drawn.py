@@ -3,9 +3,8 @@
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
-from jaxdend._errors import MorphologyError
 from jaxdend.morphology._branch import Branch, spherical
 from jaxdend.morphology._contour import contour_centre, contour_to_stack, contours_to_section
 from jaxdend.morphology._options import Options
@@ -215,14 +214,14 @@ def _without_soma(
         branches.append(_branch(sections, i, place, root))
         lines.append(section.lines[:1])
     if len(roots) > 1:
-        notes.note(f"{len(roots)} trees without a soma, of which {len(keep)} are read, as roots= says.")
+        notes.note(f"{len(keep)} of {len(roots)} trees without a soma are read, as roots= says.")
     return branches, lines
 
 
 def _nearest(branches: list[Branch], place: np.ndarray) -> Branch:
     """The place on the branches that is nearest to a point `(3,)`."""
     xyz = np.concatenate([b.points[:, :3] for b in branches])
-    row = int(cKDTree(xyz).query(place)[1])
+    row = int(KDTree(xyz).query(place)[1])
     ends = np.cumsum([len(b.points) for b in branches])
     i = int(np.searchsorted(ends, row, side="right"))
     on = branches[i].points
@@ -235,7 +234,7 @@ def _owners(starts: list[np.ndarray], somata: list[_Soma]) -> list[int]:
     """The soma that each tree belongs to: the first whose box it starts in, else the nearest."""
     out = []
     for start in starts:
-        inside = [np.all((s.box[0] <= start[:2]) & (start[:2] <= s.box[1])) for s in somata]
+        inside = [bool(np.all((s.box[0] <= start[:2]) & (start[:2] <= s.box[1]))) for s in somata]
         far = [float(np.linalg.norm(start - s.centre)) for s in somata]
         out.append(inside.index(True) if any(inside) else int(np.argmin(far)))
     return out
@@ -247,7 +246,7 @@ def _somata(contours: list[Contour], notes: Notes) -> list[_Soma]:
     for c in contours:
         if len(c.points) == 2 or (len(c.points) == 1 and c.points[0, 3] <= 0) or not len(c.points):
             notes.doubt(
-                f"a soma of {len(c.points)} points, which is no outline, is left out, as in NEURON.",
+                f"a soma of {len(c.points)} points is no outline and is left out, as in NEURON.",
                 "Trace at least 3 points around the soma.",
                 c.line,
             )

@@ -36,9 +36,17 @@ def comment(branches: list[Branch], rows: str) -> str:
     return MARK + json.dumps(data, separators=(",", ":"))
 
 
-def exact_branches(source: Source, notes: Notes) -> list[Branch] | None:
-    """The branches of such a comment; `None` without one, or where samples have changed since."""
+def exact_branches(source: Source, notes: Notes, plain: bool) -> list[Branch] | None:
+    """The branches of such a comment; `None` without one, or where samples have changed since.
+
+    Also none unless the file is to be read `plain`, without anything that the user asks for.
+    """
     if source.format != "swc" or MARK.encode() not in source.data:
+        return None
+    if not plain:
+        notes.note(
+            "read by NEURON's rules, not from the comment of the file, as options are given."
+        )
         return None
     line = next((x for x in source.text.splitlines() if x.startswith(MARK)), None)
     try:
@@ -47,9 +55,7 @@ def exact_branches(source: Source, notes: Notes) -> list[Branch] | None:
         counts = np.array(data["count"])
         points = np.array(data["points"], data["type"]).reshape(-1, 4)
         parts = np.split(points, np.cumsum(counts)[:-1])
-        rows = zip(
-            parts, data["parent"], data["x"], data["kind"], data["regions"], strict=True
-        )
+        rows = zip(parts, data["parent"], data["x"], data["kind"], data["regions"], strict=True)
         branches = [Branch(p, i, x, k, tuple(regions)) for p, i, x, k, regions in rows]
     except (ValueError, KeyError, TypeError):
         good, branches = False, []

@@ -1,6 +1,5 @@
 """What a user may ask of `read_morphology`, checked before any file is opened."""
 
-import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,10 +62,11 @@ def options(
     """
     if soma is not None and (not _whole(soma) or soma < 0):
         raise ValueError(f"soma= is the number of a cell in the file, from 0; got {soma!r:.80}.")
-    if roots is not None and roots not in ROOTS:
+    if roots is not None and not (isinstance(roots, str) and roots in ROOTS):
         raise ValueError(f"roots= is None or one of {', '.join(ROOTS)}; got {roots!r:.80}.")
-    sized = isinstance(radius, numbers.Real) and np.isfinite(radius) and radius > 0
-    if not (radius is None or radius == "neighbour" or (sized and not isinstance(radius, bool))):
+    number = isinstance(radius, int | float | np.number) and not isinstance(radius, bool)
+    sized = number and bool(np.isfinite(radius)) and float(radius) > 0
+    if not (radius is None or sized or (isinstance(radius, str) and radius == "neighbour")):
         raise ValueError(
             f"radius= is a radius > 0 in µm or 'neighbour', for samples without one; got "
             f"{radius!r:.80}."
@@ -86,7 +86,7 @@ def _whole(value: Any) -> bool:
 
 
 def _repairs(repair: Any) -> frozenset[str]:
-    if repair is True or repair == "all":
+    if repair is True or (isinstance(repair, str) and repair == "all"):
         return frozenset(REPAIRS)
     if repair is None or repair is False:
         return frozenset()
@@ -104,7 +104,7 @@ def type_code(value: Any, what: str) -> int:
     """
     if isinstance(value, str) and value in TYPES:
         return TYPES[value]
-    if _whole(value) and value >= 0:
+    if _whole(value) and int(value) >= 0:
         return int(value)
     raise ValueError(
         f"{what}: an SWC type is a whole number >= 0 or one of {', '.join(TYPES)}; got "
@@ -126,11 +126,15 @@ def _types(types: Any) -> dict[int, int]:
     }
 
 
+def _alike(size: float) -> tuple[float, float, float, float]:
+    return size, size, size, size
+
+
 def _scale(units: Any) -> tuple[float, float, float, float] | None:
     if units is None:
         return None
     if isinstance(units, str) and units in UNITS:
-        return (UNITS[units],) * 4
+        return _alike(UNITS[units])
     try:
         sizes = np.atleast_1d(np.asarray(units, float))
     except (TypeError, ValueError):
@@ -142,6 +146,6 @@ def _scale(units: Any) -> tuple[float, float, float, float] | None:
             "and y."
         )
     if len(sizes) == 1:
-        return (float(sizes[0]),) * 4
+        return _alike(float(sizes[0]))
     radius = sizes[3] if len(sizes) == 4 else sizes[:2].mean()
     return float(sizes[0]), float(sizes[1]), float(sizes[2]), float(radius)

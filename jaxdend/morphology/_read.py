@@ -8,7 +8,7 @@ from typing import IO, Any
 import numpy as np
 
 from jaxdend.morphology._asc import read_asc
-from jaxdend.morphology._branch import Branch, spherical, without_empty
+from jaxdend.morphology._branch import Branch, single, spherical, without_empty
 from jaxdend.morphology._doubts import doubts
 from jaxdend.morphology._drawn import to_branches
 from jaxdend.morphology._exact import exact_branches
@@ -18,7 +18,7 @@ from jaxdend.morphology._options import Options, options
 from jaxdend.morphology._report import Notes
 from jaxdend.morphology._samples import SOMA, Samples, read_samples
 from jaxdend.morphology._source import Source, open_source
-from jaxdend.morphology._swc import cut_sections
+from jaxdend.morphology._swc import astray, cut_sections
 
 
 def read_morphology(
@@ -52,7 +52,7 @@ def read_morphology(
     - `roots`, what becomes of further trees: "soma" (they join it, or the root, as in NEURON),
       "nearest" (the nearest point), "largest" or "first" (only that tree is read).
     - `types`, which SWC type to read as which, by number or name: `{5: "basal", 6: "parent"}`.
-    - `units` of the coordinates and radii: "um", "nm", µm per unit, or those of a voxel `(x, y, z)`.
+    - `units` of the coordinates and radii: "um", "nm", µm per unit, or a voxel `(x, y, z)`.
     - `strict`: refuse what would be warned of.
 
     **Raises:** `MorphologyError`, saying the file, the line where it has one, what was expected and
@@ -61,7 +61,7 @@ def read_morphology(
     asked = options(repair, soma, radius, roots, types, units)
     source = open_source(path)
     notes = Notes(source.path)
-    exact = exact_branches(source, notes) if asked == Options() else None
+    exact = exact_branches(source, notes, asked == Options())
     if exact is not None:
         return assemble(exact, source=source.name, report=notes.close(strict, 2))
     reader = {"swc": _read_swc, "asc": _read_drawn, "h5": _read_drawn}[source.format]
@@ -74,8 +74,7 @@ def read_morphology(
             lines[0],
         )
     branches[0] = _with_length(branches[0], lines[0], asked, notes)
-    single = [b if b.points.dtype == np.float32 else _single(b) for b in branches]
-    kept, dropped = without_empty(single)
+    kept, dropped = without_empty([single(b) for b in branches])
     if dropped:
         notes.note(
             f"{len(dropped)} sections without length are left out, as in NEURON.",
@@ -87,17 +86,18 @@ def read_morphology(
     return assemble(kept, source=source.name, report=notes.close(strict, 2))
 
 
-def _single(branch: Branch) -> Branch:
-    return dataclasses.replace(branch, points=np.float32(branch.points))
-
-
-def _read_swc(
-    source: Source, asked: Options, notes: Notes
-) -> tuple[list[Branch], list[list[int]]]:
+def _read_swc(source: Source, asked: Options, notes: Notes) -> tuple[list[Branch], list[list[int]]]:
     samples = read_samples(source, asked, notes)
     branches = cut_sections(samples)
-    if samples.kind[0] != SOMA and len(np.unique(branches[0].samples)) == 1:
-        first = branches[0]
+    stems = astray(samples)
+    if len(stems):
+        notes.note(
+            "NEURON 9 runs the sections that begin here through samples that are not their "
+            "children; here they end.",
+            samples.line[stems[:50]].tolist() if samples.line is not None else [],
+        )
+    first = branches[0]
+    if samples.kind[0] != SOMA and first.samples is not None and len(set(first.samples)) == 1:
         branches[0] = dataclasses.replace(first, points=first.points[1:2], samples=samples.id[:1])
     return branches, _Begins(samples, branches)  # type: ignore[return-value]
 

@@ -55,7 +55,7 @@ def read_samples(source: Source, options: Options, notes: Notes) -> Samples:
         ids, kind, xyzr, parent = ids[chosen], kind[chosen], xyzr[chosen], parent[chosen]
         parent = place[parent]
     xyzr[:, 3] = _radii(rows, xyzr[:, 3], parent, options)
-    points = np.float32(xyzr)  # as NEURON reads them
+    points = xyzr.astype(np.float32)  # as NEURON reads them
     points[:, 3] *= 2
     return Samples(ids, kind, points, parent, _Lines(rows))  # type: ignore[arg-type]
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from jaxdend._errors import MorphologyError
 from jaxdend.morphology._options import Options
@@ -144,7 +144,7 @@ def _joined(
         gaps = []
         for root in further.tolist():
             before = np.flatnonzero(chosen[:root])
-            gap, row = cKDTree(xyzr[before, :3]).query(xyzr[root, :3])
+            gap, row = KDTree(xyzr[before, :3]).query(xyzr[root, :3])
             parent[root] = before[row]
             gaps.append(gap)
         text = f"{len(further)} further trees join the nearest sample, up to {max(gaps):.1f} µm off"
@@ -153,8 +153,8 @@ def _joined(
     far = np.linalg.norm(xyzr[further, :3] - xyzr[main, :3], axis=1).max()
     where = "the middle of the soma" if kind[main] == _SOMA else "the end of the root's section"
     text = (
-        f"{len(further)} further roots, up to {far:.1f} µm from the first; as in NEURON their trees "
-        f"join {where}"
+        f"{len(further)} further root{'s' if len(further) > 1 else ''}, up to {far:.1f} µm from "
+        f"the first; as in NEURON what hangs there joins {where}"
     )
     if options.roots == "soma":
         rows.notes.note(f"{text}.", rows.lines(further))

@@ -64,6 +64,14 @@ def cut_sections(samples: Samples) -> list[Branch]:
     return branches
 
 
+def astray(samples: Samples) -> np.ndarray:
+    """Rows of stems whose sections NEURON 9 runs through samples that are not their children."""
+    kind, parent = samples.kind, samples.parent
+    stem = np.unique(parent[_joins_start(kind, parent)])
+    stem = stem[stem + 1 < len(kind)]
+    return stem[parent[stem + 1] != stem]
+
+
 def _joints(
     kind: np.ndarray,
     parent: np.ndarray,
