@@ -22,6 +22,7 @@ class Contour:
 
     points: np.ndarray  # (m, 4) x, y, z, diameter, µm
     line: list[int]  # where it begins, or nothing
+    solid: bool = False  # whether its diameters are those of the soma, not of a line
 
 
 @dataclass(frozen=True)
@@ -244,7 +245,24 @@ def _somata(contours: list[Contour], notes: Notes) -> list[_Soma]:
     """Contours gathered into somata: one belongs to that before it where their boxes overlap."""
     good: list[Contour] = []
     for c in contours:
-        if len(c.points) == 2 or (len(c.points) == 1 and c.points[0, 3] <= 0) or not len(c.points):
+        if c.solid and np.all(c.points == c.points[:1]):
+            c = replace(c, points=c.points[:1])
+        n = len(c.points)
+        thick = n > 0 and bool(np.all(c.points[:, 3] > 0))
+        if n == 1 and thick:
+            if not c.solid:
+                notes.doubt(
+                    "a soma of one point is read as a sphere; NEURON leaves it out.",
+                    "Trace at least 3 points around the soma.",
+                    c.line,
+                )
+            good.append(c)
+        elif n == 2 and thick and c.solid and np.any(c.points[0, :3] != c.points[1, :3]):
+            notes.doubt(
+                "a soma of two points is read as a cone.", "Trace at least 3 points around it."
+            )
+            good.append(c)
+        elif n < 3:
             notes.doubt(
                 f"a soma of {len(c.points)} points is no outline and is left out, as in NEURON.",
                 "Trace at least 3 points around the soma.",
@@ -301,6 +319,8 @@ def _soma_branch(soma: _Soma, notes: Notes) -> Branch:
         return Branch(stack, -1, 1.0, 1)
     if len(first.points) == 1:
         return spherical(Branch(first.points, -1, 1.0, 1))
+    if len(first.points) == 2:
+        return Branch(first.points, -1, 1.0, 1)
     try:
         return Branch(contour_to_stack(first.points[:, :3]), -1, 1.0, 1)
     except ValueError as error:

@@ -34,21 +34,24 @@ def read_h5(source: Source, asked: Options, notes: Notes) -> Drawn:
     if family is not None and np.ravel(family)[0] == _GLIA:
         notes.doubt("this is glia (cell_family = 1), not a neuron.", "Read a neuron's file.")
     ends = np.append(structure[1:, 0], len(points))
-    contours, sections, place = [], [], np.full(len(structure) + 1, -1)
+    outline, sections, place = [], [], np.full(len(structure) + 1, -1)
+    soma: set[int] = set()  # rows; there may be several for one outline
     for row, (begin, kind, parent) in enumerate(structure.tolist()):
         own = points[begin : ends[row]]
-        if kind == 1 and parent < 0:
-            contours.append(Contour(own, []))
+        if kind == 1 and (parent < 0 or parent in soma):
+            outline.append(own)
+            soma.add(row)
             continue
         place[row] = len(sections)
         sections.append(DrawnSection(own, [], int(place[parent]), kind))
-    odd = sorted({s.kind for s in sections} - {2, 3, 4} - set(asked.types))
+    odd = sorted({s.kind for s in sections} - {1, 2, 3, 4} - set(asked.types))
     if odd:
         notes.doubt(
             f"sections of the types {', '.join(map(str, odd))}, which are none of 2 axon, 3 basal "
             "and 4 apical.",
             f"Say what they are with types=, such as types={{{odd[0]}: 'basal'}}.",
         )
+    contours = [Contour(np.concatenate(outline), [], solid=True)] if outline else []
     return Drawn(contours, sections, "soma (structure row of type 1)")
 
 

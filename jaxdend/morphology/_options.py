@@ -16,6 +16,7 @@ REPAIRS = {
 ROOTS = ("soma", "nearest", "largest", "first")
 UNITS = {"um": 1.0, "µm": 1.0, "μm": 1.0, "micron": 1.0, "nm": 1e-3, "mm": 1e3, "m": 1e6}
 TYPES = {"undefined": 0, "soma": 1, "axon": 2, "basal": 3, "apical": 4}
+_SOMA, _BASAL = 1, 3
 PARENT = -1_000_000  # in `types`: the type of the sample or section before
 
 
@@ -31,20 +32,24 @@ class Options:
     scale: tuple[float, float, float, float] | None = None  # of x, y, z, radius; None: not said
 
     def mapped(self, kind: np.ndarray, parent: np.ndarray) -> np.ndarray:
-        """Types `(n,)` by `types`; `parent (n,)` says which comes before, -1 none."""
+        """Types `(n,)` by `types`; `parent (n,)` says which comes before, -1 none.
+
+        Parents come first. Where the one before is soma, "parent" means the type that follows.
+        """
         out = kind.copy()
         for old, new in self.types.items():
             out[kind == old] = new
-        waiting = out == PARENT
-        while waiting.any():
-            rows = np.flatnonzero(waiting)
-            above = parent[rows]
-            known = (above < 0) | ~waiting[above]
-            if not known.any():
-                break  # a cycle, which is refused elsewhere
-            rows, above = rows[known], above[known]
-            out[rows] = np.where(above < 0, kind[rows], out[above])
-            waiting[rows] = False
+        waiting = np.flatnonzero(out == PARENT)
+        if not len(waiting):
+            return out
+        below, over = np.full(len(out), _BASAL), parent.tolist()
+        for i, code in reversed(list(enumerate(out.tolist()))):
+            follows = below[i] if code == PARENT else code
+            if over[i] >= 0 and follows != _SOMA:
+                below[over[i]] = follows
+        for i in waiting.tolist():
+            before = out[over[i]] if over[i] >= 0 else _SOMA
+            out[i] = below[i] if before == _SOMA else before
         return out
 
 

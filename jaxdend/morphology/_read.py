@@ -73,7 +73,7 @@ def read_morphology(
             "Remove the point, or give it the type of the branch that it belongs to (types=).",
             lines[0],
         )
-    branches[0] = _with_length(branches[0], lines[0], asked, notes)
+    branches, lines = _with_length(branches, lines, asked, notes)
     kept, dropped = without_empty([single(b) for b in branches])
     if dropped:
         notes.note(
@@ -126,18 +126,34 @@ def _read_drawn(
     return to_branches(drawn, asked, notes)
 
 
-def _with_length(root: Branch, line: list[int], asked: Options, notes: Notes) -> Branch:
-    """Refuse a root without length, or make a sphere of it."""
+def _with_length(
+    branches: list[Branch], lines: list[list[int]], asked: Options, notes: Notes
+) -> tuple[list[Branch], list[list[int]]]:
+    """Leave out a root without length, or refuse a soma without, or make a sphere of it."""
+    root = branches[0]
     if np.any(root.points[:, :3] != root.points[0, :3]):
-        return root
+        return branches, lines
+    if root.kind != SOMA and len(branches) > 1:
+        notes.note("a root without length is left out; what hung on it begins there.", lines[0])
+        main = next(i for i, b in enumerate(branches) if b.parent == 0)
+        order = [main, *(i for i in range(1, len(branches)) if i != main)]
+        place = {0: 0} | {i: k for k, i in enumerate(order)}
+        out = []
+        for i in order:
+            b = branches[i]
+            x = 1.0 if i == main else 0.0 if b.parent == 0 else b.parent_x
+            parent = -1 if i == main else place[b.parent]
+            out.append(dataclasses.replace(b, parent=parent, parent_x=x))
+        return out, [lines[i] for i in order]
     if "soma" not in asked.repair:
         raise notes.fail(
             f"the root, {len(root.points)} samples at one place, has length 0 µm: a section needs "
             "two points that differ.",
             "Remove all of them but one, which makes it a sphere; or read it with repair='soma', "
             "which does so.",
-            line,
+            lines[0],
         )
-    notes.note("a soma without length is read as a sphere.", line)
+    notes.note("a soma without length is read as a sphere.", lines[0])
     ids = None if root.samples is None else root.samples[:1]
-    return spherical(dataclasses.replace(root, points=root.points[:1], samples=ids))
+    sphere = spherical(dataclasses.replace(root, points=root.points[:1], samples=ids))
+    return [sphere, *branches[1:]], lines
