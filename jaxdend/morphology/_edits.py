@@ -218,12 +218,13 @@ class AbstractEditable(abc.ABC):
         on = mine[onto].points.astype(float)
         at = path_from(on, float(x))
         root = int(np.flatnonzero(other.parent_section < 0)[0])
+        count = len(mine)
         shift = at - theirs[root].points[0, :3] if move else np.zeros(3)
         for b in theirs:
             points = b.points.astype(float)
             points[:, :3] += shift
             points = points.astype(self.points.dtype)
-            parent, where = (onto, float(x)) if b.parent < 0 else (b.parent + len(mine), b.parent_x)
+            parent, where = (onto, float(x)) if b.parent < 0 else (b.parent + count, b.parent_x)
             mine.append(Branch(points, parent, where, b.kind, b.regions))
         said = f"{len(theirs)} sections of {other.source or 'a tree'} joined to {self.name[onto]}"
         return self._built(mine, f"{said}({x:g})")

@@ -29,6 +29,9 @@ def write_swc(
 
     Returns what others than jaxdend read differently, in words.
     """
+    file = None if hasattr(path, "write") else Path(path)  # type: ignore[arg-type]
+    if file is not None and file.suffix.lower() != ".swc":
+        raise MorphologyError(f"{file}: write_swc writes a file whose name ends in .swc.")
     samples = _Writer(branches).samples()
     rows = _rows(samples)
     mine = built(branches, "")
@@ -39,12 +42,9 @@ def write_swc(
         said = (_difference(mine, theirs),)
     header = f"# {' '.join(source.split()) or 'a morphology'}, written by jaxdend\n"
     text = f"{header}# id type x y z radius parent (µm)\n{extra}{rows}"
-    if hasattr(path, "write"):
+    if file is None:
         path.write(text)  # type: ignore[union-attr]
     else:
-        file = Path(path)  # type: ignore[arg-type]
-        if file.suffix.lower() != ".swc":
-            raise MorphologyError(f"{file}: write_swc writes a file whose name ends in .swc.")
         file.write_text(text, encoding="utf-8")
     return said
 
