@@ -24,8 +24,6 @@ import numpy as np
 import jaxdend as jd
 from jaxdend.channels import Leak
 
-jax.config.update("jax_enable_x64", True)
-
 ENDINGS = (".swc", ".eswc", ".asc", ".h5")
 RA, LEAK, LONGEST = 100.0, 1e-4, 40.0  # Ω·cm, S/cm², µm
 CLOSE = 1e-6  # relative
@@ -169,13 +167,13 @@ def check(path: Path, folder: Path, resistance: bool) -> Row:
     return row
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Print the table; the exit status says whether all agree."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--resistance", action="store_true", help="compare input resistances too")
     parser.add_argument("--out", type=Path, help="write the table as CSV as well")
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     files = sorted(p for p in asked.folder.rglob("*") if p.suffix.lower() in ENDINGS)
     if not files:
         parser.error(f"{asked.folder} holds no file that ends in {', '.join(ENDINGS)}")
@@ -203,4 +201,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    jax.config.update("jax_enable_x64", True)
     sys.exit(main())

@@ -72,7 +72,7 @@ class Rows:
         return self._parse_line_by_line()
 
     def _parse_line_by_line(self) -> np.ndarray:
-        """As `_parse`, but refusing or leaving out the lines that are no samples."""
+        """The values, slowly: lines that are no samples are refused, or left out if asked for."""
         values, numbers, bad = [], [], []
         for number, line in enumerate(self.text, start=1):
             fields = _fields(line)
