@@ -158,13 +158,13 @@ def _cycle(rows: Rows, parent: np.ndarray, reached: np.ndarray) -> np.ndarray:
 def _ordered(rows: Rows, ids: np.ndarray, parent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Parents, and samples by id where parents come first that way, as in NEURON, else depth first.
 
-    Of several trees the one with the soma comes first.
+    Depth first, of several trees the one with the soma comes first.
     """
     by_id = np.argsort(ids, kind="stable")
     later = (parent < 0) | (ids[parent] < ids)
-    somata = np.flatnonzero(rows.values[:, 1] == SOMA)
-    if later.all() and (np.sum(parent < 0) == 1 or not len(somata) or somata.min() == by_id[0]):
+    if later.all():
         return parent, by_id
+    somata = np.flatnonzero(rows.values[:, 1] == SOMA)
     order = _depth_first(by_id, parent, somata)
     if len(order) < len(ids):
         parent = _cycle(rows, parent, order)

@@ -55,7 +55,7 @@ def main_tree(
 ) -> tuple[np.ndarray, np.ndarray]:
     """`(n,)` bool, the samples to read, and `(n,)` their parents, -1 where a tree joins the soma.
 
-    `xyzr (n, 4)` is in µm; parents come before their children, the tree with a soma first.
+    `xyzr (n, 4)` is in µm; parents come before their children.
     """
     roots = np.flatnonzero(parent < 0)
     everything = np.ones(len(kind), bool)

@@ -29,10 +29,11 @@ def test_table_of_agreement(run, tmp_path, capfd):
     (folder / "more").mkdir(parents=True)
     (folder / "good.swc").write_text(SWC)
     (folder / "more" / "label.asc").write_text(ASC)
+    (folder / "worse.swc").write_text(SWC + "6 3 9\n")  # a line that NEURON passes over
     (folder / "note.txt").write_text("no morphology")
     table = tmp_path / "table.csv"
     exact = bool(jax.config.jax_enable_x64)  # single precision is not enough to agree
-    assert run(folder, "--out", table, *(["--resistance"] if exact else [])) == 0
+    assert run(folder, "--out", table, *(["--resistance"] if exact else [])) == 1
     assert "     1  equal, warned\n" in capfd.readouterr().out
     with table.open() as file:
         rows = {row["file"]: row for row in csv.DictReader(file)}
@@ -42,9 +43,9 @@ def test_table_of_agreement(run, tmp_path, capfd):
         assert ours == pytest.approx(theirs, rel=1e-5)
     assert rows["more/label.asc"]["verdict"] == "equal, warned"
     assert "(Custom)" in rows["more/label.asc"]["remarks"]
-    assert len(rows) == 2
-    (folder / "worse.swc").write_text(SWC + "6 3 9\n")
-    assert run(folder) == 1  # NEURON passes over the line
+    assert rows["worse.swc"]["verdict"] == "jaxdend refuses"
+    assert "repair='lines'" in rows["worse.swc"]["remarks"]
+    assert len(rows) == 3
 
 
 def test_an_empty_folder_is_refused(run, tmp_path, capsys):
