@@ -7,7 +7,7 @@ import numpy as np
 from jaxdend.morphology._branch import Branch
 from jaxdend.morphology._drawn import FAR
 from jaxdend.morphology._options import Options
-from jaxdend.morphology._report import Notes
+from jaxdend.morphology._report import Lines, Notes
 from jaxdend.morphology._source import Source
 
 _UNITS = re.compile(r"^\s*[#;].*?\b(nm|nanomet\w*|voxels?|pixels?|px)\b", re.IGNORECASE | re.M)
@@ -19,7 +19,7 @@ _FEW = 4  # sections so cut off that are no reason to doubt
 
 def doubts(
     branches: list[Branch],
-    lines: list[list[int]],
+    lines: Lines,
     source: Source,
     options: Options,
     notes: Notes,
@@ -32,7 +32,7 @@ def doubts(
             "start there.",
             "If the soma was traced, give its samples type 1 (CellBody in ASC), or name its type "
             "in types=.",
-            lines[0],
+            lines.of([0]),
         )
     _stems(branches, lines, kind, notes)
     _types(branches, lines, kind, source, notes)
@@ -40,7 +40,7 @@ def doubts(
         _units(branches, kind, source, notes)
 
 
-def _stems(branches: list[Branch], lines: list[list[int]], kind: np.ndarray, notes: Notes) -> None:
+def _stems(branches: list[Branch], lines: Lines, kind: np.ndarray, notes: Notes) -> None:
     over = np.array([b.parent for b in branches])
     stems = np.flatnonzero((over >= 0) & (kind != 1) & (kind[over] == 1))
     gaps = []
@@ -55,13 +55,13 @@ def _stems(branches: list[Branch], lines: list[list[int]], kind: np.ndarray, not
             "from the surface of the soma; as in NEURON no cable bridges that.",
             "Does it belong to another cell, or is the stretch in between not traced? Trace it, or "
             "leave the tree out.",
-            [line for i in far.tolist() for line in lines[i]],
+            lines.of(far.tolist()),
         )
 
 
 def _types(
     branches: list[Branch],
-    lines: list[list[int]],
+    lines: Lines,
     kind: np.ndarray,
     source: Source,
     notes: Notes,
@@ -84,7 +84,7 @@ def _types(
         )
     if np.any(other == 7):
         text += " Type 7 is glia by NeuroMorpho's convention."
-    begins = [line for i in np.flatnonzero(kind > 4)[:50].tolist() for line in lines[i]]
+    begins = lines.of(np.flatnonzero(kind > 4).tolist())
     cure = f"Say what they are, such as types={{{asked}}} or types={{{other[0]}: 'basal'}}."
     if shredded or np.any(other == 7):
         notes.doubt(text, cure, begins)

@@ -8,7 +8,7 @@ from scipy.spatial import KDTree
 from jaxdend.morphology._branch import Branch, spherical
 from jaxdend.morphology._contour import contour_centre, contour_to_stack, contours_to_section
 from jaxdend.morphology._options import Options
-from jaxdend.morphology._report import Notes
+from jaxdend.morphology._report import Lines, Notes
 from jaxdend.morphology._several import Found, chosen_cell
 from jaxdend.morphology._zero import filled
 
@@ -61,9 +61,7 @@ class _Soma:
         object.__setattr__(self, "box", np.array([low, high]))
 
 
-def to_branches(
-    drawn: Drawn, options: Options, notes: Notes
-) -> tuple[list[Branch], list[list[int]]]:
+def to_branches(drawn: Drawn, options: Options, notes: Notes) -> tuple[list[Branch], Lines]:
     """Sections by NEURON's rules, the root first, and the line that each begins on.
 
     **Raises:** `MorphologyError` for no soma and several trees, radii of 0 but at tips, and somata
@@ -93,7 +91,7 @@ def to_branches(
         place[i] = len(branches)
         branches.append(_branch(sections, i, place, Branch(soma.points, 0, 0.5, 0)))
         lines.append(section.lines[:1])
-    return branches, lines
+    return branches, Lines(lambda i: lines[i])
 
 
 def _scaled(drawn: Drawn, options: Options) -> Drawn:
@@ -184,7 +182,7 @@ def _without_soma(
     soma_word: str,
     options: Options,
     notes: Notes,
-) -> tuple[list[Branch], list[list[int]]]:
+) -> tuple[list[Branch], Lines]:
     """One tree, or several joined as `roots=` says; the first section is the root."""
     if options.soma is not None:
         chosen_cell([], options.soma, notes)
@@ -216,7 +214,7 @@ def _without_soma(
         lines.append(section.lines[:1])
     if len(roots) > 1:
         notes.note(f"{len(keep)} of {len(roots)} trees without a soma are read, as roots= says.")
-    return branches, lines
+    return branches, Lines(lambda i: lines[i])
 
 
 def _nearest(branches: list[Branch], place: np.ndarray) -> Branch:

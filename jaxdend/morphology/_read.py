@@ -15,7 +15,7 @@ from jaxdend.morphology._exact import exact_branches
 from jaxdend.morphology._h5 import read_h5
 from jaxdend.morphology._morphology import Morphology, assemble
 from jaxdend.morphology._options import Options, options
-from jaxdend.morphology._report import Notes
+from jaxdend.morphology._report import Lines, Notes
 from jaxdend.morphology._samples import SOMA, Samples, read_samples
 from jaxdend.morphology._source import Source, open_source
 from jaxdend.morphology._swc import astray, cut_sections
@@ -71,70 +71,60 @@ def read_morphology(
         notes.doubt(
             "the root is a single point, from which NEURON makes a cylinder with L = d.",
             "Remove the point, or give it the type of the branch that it belongs to (types=).",
-            lines[0],
+            lines.of([0]),
         )
     branches, lines = _with_length(branches, lines, asked, notes)
     kept, dropped = without_empty([single(b) for b in branches])
     if dropped:
         notes.note(
             f"{len(dropped)} sections without length are left out, as in NEURON.",
-            [line for i in dropped for line in lines[i]],
+            lines.of(dropped),
         )
-        gone = set(dropped)
-        lines = [line for i, line in enumerate(lines) if i not in gone]
+        lines = lines.picked(np.delete(np.arange(len(branches)), dropped).tolist())
     doubts(kept, lines, source, asked, notes)
     return assemble(kept, source=source.name, report=notes.close(strict, 2))
 
 
-def _read_swc(source: Source, asked: Options, notes: Notes) -> tuple[list[Branch], list[list[int]]]:
+def _read_swc(source: Source, asked: Options, notes: Notes) -> tuple[list[Branch], Lines]:
     samples = read_samples(source, asked, notes)
+    line = samples.line or Lines(lambda _: [])
     branches = cut_sections(samples)
     stems = astray(samples)
     if len(stems):
         notes.note(
             "NEURON 9 runs the sections that begin here through samples that are not their "
             "children; here they end.",
-            samples.line[stems[:50]].tolist() if samples.line is not None else [],
+            line.of(stems.tolist()),
         )
     first = branches[0]
     if samples.kind[0] != SOMA and first.samples is not None and len(set(first.samples)) == 1:
         branches[0] = dataclasses.replace(first, points=first.points[1:2], samples=samples.id[:1])
-    return branches, _Begins(samples, branches)  # type: ignore[return-value]
+    return branches, Lines(lambda i: line.of(_first_row(samples, branches[i])))
 
 
-class _Begins:
-    """The line that each branch of an SWC file begins on, looked up only when it is asked for."""
-
-    def __init__(self, samples: Samples, branches: list[Branch]):
-        self._samples, self._branches = samples, branches
-
-    def __getitem__(self, i: int) -> list[int]:
-        ids = self._branches[i].samples
-        own = None if ids is None else ids[min(1, len(ids) - 1)]
-        row = int(np.flatnonzero(self._samples.id == own)[0])
-        line = self._samples.line
-        return [] if line is None else [int(line[row])]
-
-    def __iter__(self):
-        return (self[i] for i in range(len(self._branches)))
+def _first_row(samples: Samples, branch: Branch) -> list[int]:
+    """The row of the first sample of a branch that is not its parent's."""
+    ids = branch.samples
+    own = None if ids is None else ids[min(1, len(ids) - 1)]
+    return np.flatnonzero(samples.id == own)[:1].tolist()
 
 
-def _read_drawn(
-    source: Source, asked: Options, notes: Notes
-) -> tuple[list[Branch], list[list[int]]]:
+def _read_drawn(source: Source, asked: Options, notes: Notes) -> tuple[list[Branch], Lines]:
     drawn = (read_asc if source.format == "asc" else read_h5)(source, asked, notes)
     return to_branches(drawn, asked, notes)
 
 
 def _with_length(
-    branches: list[Branch], lines: list[list[int]], asked: Options, notes: Notes
-) -> tuple[list[Branch], list[list[int]]]:
+    branches: list[Branch], lines: Lines, asked: Options, notes: Notes
+) -> tuple[list[Branch], Lines]:
     """Leave out a root without length, or refuse a soma without, or make a sphere of it."""
     root = branches[0]
     if np.any(root.points[:, :3] != root.points[0, :3]):
         return branches, lines
     if root.kind != SOMA and len(branches) > 1:
-        notes.note("a root without length is left out; what hung on it begins there.", lines[0])
+        notes.note(
+            "a root without length is left out; what hung on it begins there.", lines.of([0])
+        )
         main = next(i for i, b in enumerate(branches) if b.parent == 0)
         order = [main, *(i for i in range(1, len(branches)) if i != main)]
         place = {0: 0} | {i: k for k, i in enumerate(order)}
@@ -144,16 +134,16 @@ def _with_length(
             x = 1.0 if i == main else 0.0 if b.parent == 0 else b.parent_x
             parent = -1 if i == main else place[b.parent]
             out.append(dataclasses.replace(b, parent=parent, parent_x=x))
-        return out, [lines[i] for i in order]
+        return out, lines.picked(order)
     if "soma" not in asked.repair:
         raise notes.fail(
             f"the root, {len(root.points)} samples at one place, has length 0 µm: a section needs "
             "two points that differ.",
             "Remove all of them but one, which makes it a sphere; or read it with repair='soma', "
             "which does so.",
-            lines[0],
+            lines.of([0]),
         )
-    notes.note("a soma without length is read as a sphere.", lines[0])
+    notes.note("a soma without length is read as a sphere.", lines.of([0]))
     ids = None if root.samples is None else root.samples[:1]
     sphere = spherical(dataclasses.replace(root, points=root.points[:1], samples=ids))
     return [sphere, *branches[1:]], lines

@@ -1,11 +1,12 @@
 """What a reader saw and did: remarks for `Morphology.report`, and warnings of what is doubtful."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from jaxdend._errors import MorphologyError
 
 _SHOWN = 6  # lines named in one remark
+_LOOKED_UP = 50
 
 
 class MorphologyWarning(UserWarning):
@@ -56,6 +57,21 @@ class Notes:
         for said in self.doubts:
             warnings.warn(said, MorphologyWarning, stacklevel=stacklevel + 1)
         return tuple(self.remarks)
+
+
+class Lines:
+    """The lines on which samples or sections begin, looked up only when one is asked for."""
+
+    def __init__(self, find: Callable[[int], list[int]]):
+        self._find = find
+
+    def of(self, numbers: Sequence[int]) -> list[int]:
+        """The lines of some of them, at most the first fifty."""
+        return [line for i in numbers[:_LOOKED_UP] for line in self._find(int(i))]
+
+    def picked(self, order: Sequence[int]) -> "Lines":
+        """The lines of those in another order, or of fewer."""
+        return Lines(lambda i: self._find(order[i]))
 
 
 def at_lines(lines: Sequence[int]) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jaxdend.morphology._options import Options
-from jaxdend.morphology._report import Notes
+from jaxdend.morphology._report import Lines, Notes
 from jaxdend.morphology._rows import Rows
 from jaxdend.morphology._several import main_tree
 from jaxdend.morphology._source import Source
@@ -22,7 +22,7 @@ class Samples:
     kind: np.ndarray  # (n,) int SWC type
     points: np.ndarray  # (n, 4) x, y, z, diameter, µm
     parent: np.ndarray  # (n,) int index of the parent sample, -1 for a root
-    line: np.ndarray | None = None  # (n,) int, where each stands in its file
+    line: Lines | None = None  # where each stands in its file
 
 
 def read_samples(source: Source, options: Options, notes: Notes) -> Samples:
@@ -57,17 +57,7 @@ def read_samples(source: Source, options: Options, notes: Notes) -> Samples:
     xyzr[:, 3] = _radii(rows, xyzr[:, 3], parent, options)
     points = xyzr.astype(np.float32)  # as NEURON reads them
     points[:, 3] *= 2
-    return Samples(ids, kind, points, parent, _Lines(rows))  # type: ignore[arg-type]
-
-
-class _Lines:
-    """The lines of samples, found only when one is asked for."""
-
-    def __init__(self, rows: Rows):
-        self._rows = rows
-
-    def __getitem__(self, rows):
-        return np.array(self._rows.lines(rows))
+    return Samples(ids, kind, points, parent, Lines(lambda i: rows.lines([i])))
 
 
 def _unique(rows: Rows) -> None:
