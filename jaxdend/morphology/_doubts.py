@@ -5,7 +5,7 @@ import re
 import numpy as np
 
 from jaxdend.morphology._branch import Branch
-from jaxdend.morphology._drawn import FAR
+from jaxdend.morphology._drawn import FAR, gap
 from jaxdend.morphology._options import Options
 from jaxdend.morphology._report import Lines, Notes
 from jaxdend.morphology._source import Source
@@ -45,16 +45,14 @@ def _stems(branches: list[Branch], lines: Lines, kind: np.ndarray, notes: Notes)
     stems = np.flatnonzero((over >= 0) & (kind != 1) & (kind[over] == 1))
     gaps = []
     for i in stems.tolist():
-        soma = branches[over[i]].points
-        far = np.linalg.norm(soma[:, :3] - branches[i].points[0, :3], axis=1)
-        gaps.append(float((far - soma[:, 3] / 2).min()))
+        gaps.append(gap(branches[over[i]].points, branches[i].points[0]))
     far = stems[np.array(gaps) > FAR] if len(stems) else stems
     if len(far):
         notes.doubt(
             f"{len(far)} stem{'s start' if len(far) > 1 else ' starts'} up to {max(gaps):.0f} µm "
             "from the surface of the soma; as in NEURON no cable bridges that.",
-            "Does it belong to another cell, or is the stretch in between not traced? Trace it, or "
-            "leave the tree out.",
+            "Does it belong to another cell, or is a stretch between not traced? Trace it; in an "
+            "ASC file roots='first' leaves it out, and 'nearest' joins it to what is nearest.",
             lines.of(far.tolist()),
         )
 

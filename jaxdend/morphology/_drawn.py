@@ -85,11 +85,24 @@ def to_branches(drawn: Drawn, options: Options, notes: Notes) -> tuple[list[Bran
     soma = _soma_branch(somata[chosen], notes)
     branches, lines, place = [soma], [somata[chosen].contours[0].line], {}
     own = {roots[k] for k, c in enumerate(owner) if c == chosen}
-    for i, section in enumerate(sections):
-        if tree[i] not in own:
-            continue
+    far = {i for i in own if gap(soma.points, sections[i].points[0]) > FAR}
+    elsewhere = far if options.roots not in (None, "soma") else set()
+    if elsewhere:
+        notes.note(
+            f"{len(elsewhere)} trees that start far from the soma "
+            f"{'join what is nearest' if options.roots == 'nearest' else 'are left out'}, as "
+            "roots= says.",
+            [line for i in sorted(elsewhere) for line in sections[i].lines[:1]],
+        )
+    near = [i for i in range(len(sections)) if tree[i] in own and tree[i] not in elsewhere]
+    rest = [i for i in range(len(sections)) if tree[i] in elsewhere]
+    for i in near + (rest if options.roots == "nearest" else []):
+        section = sections[i]
+        root = Branch(soma.points, 0, 0.5, 0)
+        if i in elsewhere:
+            root = _nearest(branches, section.points[0, :3])
         place[i] = len(branches)
-        branches.append(_branch(sections, i, place, Branch(soma.points, 0, 0.5, 0)))
+        branches.append(_branch(sections, i, place, root))
         lines.append(section.lines[:1])
     return branches, Lines(lambda i: lines[i])
 
@@ -215,6 +228,11 @@ def _without_soma(
     if len(roots) > 1:
         notes.note(f"{len(keep)} of {len(roots)} trees without a soma are read, as roots= says.")
     return branches, Lines(lambda i: lines[i])
+
+
+def gap(soma: np.ndarray, start: np.ndarray) -> float:
+    """How far (µm) a point is from the surface of a soma `(m, 4)`; below 0 inside."""
+    return float((np.linalg.norm(soma[:, :3] - start[:3], axis=1) - soma[:, 3] / 2).min())
 
 
 def _nearest(branches: list[Branch], place: np.ndarray) -> Branch:

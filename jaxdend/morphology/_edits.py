@@ -1,9 +1,10 @@
 """The edits of a morphology: each gives a new one, and its report says what changed."""
 
 import abc
+import io
 import os
 from collections.abc import Mapping, Sequence
-from typing import IO, Any, Self
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -14,6 +15,9 @@ from jaxdend.morphology._shorten import evenly, fewer, path_from, trimmed
 from jaxdend.morphology._write import write_swc
 
 _AXES = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
+
+
+M = TypeVar("M", bound="AbstractEditable")  # the kind of morphology that is edited, and made
 
 
 class AbstractEditable(abc.ABC):
@@ -59,15 +63,15 @@ class AbstractEditable(abc.ABC):
     def _branches(self) -> list[Branch]: ...
 
     @abc.abstractmethod
-    def _built(self, branches: list[Branch], said: str) -> Self: ...
+    def _built(self: M, branches: list[Branch], said: str) -> M: ...
 
     @abc.abstractmethod
-    def _moved(self, points: np.ndarray, said: str) -> Self: ...
+    def _moved(self: M, points: np.ndarray, said: str) -> M: ...
 
     @abc.abstractmethod
-    def _select(self, keep: np.ndarray, said: str) -> Self: ...
+    def _select(self: M, keep: np.ndarray, said: str) -> M: ...
 
-    def translated(self, by: Sequence[float]) -> Self:
+    def translated(self: M, by: Sequence[float]) -> M:
         """A new morphology, moved by `(x, y, z)` µm."""
         way = _vector("translated: by", by)
         points = self.points.astype(float)
@@ -75,8 +79,8 @@ class AbstractEditable(abc.ABC):
         return self._moved(points, f"moved by ({way[0]:g}, {way[1]:g}, {way[2]:g}) µm")
 
     def rotated(
-        self, axis: str | Sequence[float], degrees: float, about: Sequence[float] | None = None
-    ) -> Self:
+        self: M, axis: str | Sequence[float], degrees: float, about: Sequence[float] | None = None
+    ) -> M:
         """A new morphology, turned about an axis: "x", "y", "z" or a direction `(x, y, z)`.
 
         The turn is anticlockwise, seen against the axis, and about the point `about` (µm), by
@@ -96,7 +100,7 @@ class AbstractEditable(abc.ABC):
         points[:, :3] = turn.apply(points[:, :3] - middle) + middle
         return self._moved(points, f"turned by {degrees:g}° about {axis}")
 
-    def scaled(self, length: float = 1.0, diameter: float = 1.0) -> Self:
+    def scaled(self: M, length: float = 1.0, diameter: float = 1.0) -> M:
         """A new morphology, coordinates times `length` and diameters times `diameter`."""
         positive = [isinstance(x, int | float | np.number) and x > 0 for x in (length, diameter)]
         if not all(positive) or not np.isfinite([length, diameter]).all():
@@ -107,7 +111,7 @@ class AbstractEditable(abc.ABC):
         said = f"coordinates times {length:g}, diameters times {diameter:g}"
         return self._moved(self.points * factors, said)
 
-    def with_types(self, types: Mapping[int | str, int | str]) -> Self:
+    def with_types(self: M, types: Mapping[int | str, int | str]) -> M:
         """A new morphology with other SWC types, and the names that follow from them.
 
         `types` maps types, or single sections by name, to types, by number or by name:
@@ -133,7 +137,7 @@ class AbstractEditable(abc.ABC):
         ]
         return self._built(branches, f"{np.sum(kind != self.kind)} sections got another type")
 
-    def without(self, region: str | int) -> Self:
+    def without(self: M, region: str | int) -> M:
         """A new morphology without a region (name or SWC type) and all that hangs on it.
 
         The other sections keep their names.
@@ -156,7 +160,7 @@ class AbstractEditable(abc.ABC):
             )
         return self._less(gone, repr(region))
 
-    def without_sections(self, sections: Any) -> Self:
+    def without_sections(self: M, sections: Any) -> M:
         """A new morphology without some sections and all that hangs on them.
 
         `sections` is a number, a name, a list of either, or `(s,)` bool. The others keep their
@@ -167,7 +171,7 @@ class AbstractEditable(abc.ABC):
         gone = self._mask(sections)
         return self._less(gone, ", ".join(self.name[i] for i in np.flatnonzero(gone)[:4]))
 
-    def only_sections(self, sections: Any) -> Self:
+    def only_sections(self: M, sections: Any) -> M:
         """A new morphology of some sections and those between them and the root.
 
         `sections` is a number, a name, a list of either, or `(s,)` bool. They keep their names.
@@ -178,7 +182,7 @@ class AbstractEditable(abc.ABC):
                 keep[self.parent_section[i]] = True
         return self._kept(keep, "all but some sections and those between them and the root")
 
-    def subtree(self, section: int | str) -> Self:
+    def subtree(self: M, section: int | str) -> M:
         """A new morphology of one section, its root, and all that hangs on it.
 
         Sections keep their names.
@@ -189,7 +193,7 @@ class AbstractEditable(abc.ABC):
             keep[i] |= self.parent_section[i] >= 0 and keep[self.parent_section[i]]
         return self._kept(keep, f"all but {self.name[self._number(section)]} and its subtree")
 
-    def within(self, distance: float) -> Self:
+    def within(self: M, distance: float) -> M:
         """A new morphology that ends `distance` µm of path from the middle of the soma.
 
         Sections that reach beyond are cut there, their new tip interpolated; the soma stays whole.
@@ -200,8 +204,8 @@ class AbstractEditable(abc.ABC):
         return new._and(self._lost(new))
 
     def joined(
-        self, other: "AbstractEditable", to: int | str, x: float = 1.0, move: bool = True
-    ) -> Self:
+        self: M, other: "AbstractEditable", to: int | str, x: float = 1.0, move: bool = True
+    ) -> M:
         """A new morphology with the tree `other` grafted on section `to`, at `x` from 0 to 1.
 
         With `move` the other tree is shifted so that its first point lies on the joint; else it
@@ -230,14 +234,14 @@ class AbstractEditable(abc.ABC):
         return self._built(mine, f"{said}({x:g})")
 
     def with_cylinder(
-        self,
+        self: M,
         kind: int,
         length: float,
         diameter: float,
         parent: int | str = "soma[0]",
         parent_x: float = 0.5,
         direction: Sequence[float] = (0.0, -1.0, 0.0),
-    ) -> Self:
+    ) -> M:
         """A new morphology with one more section, a cylinder (µm) of an SWC type.
 
         It joins section `parent` (number or name) at `parent_x`. Two in a row are the usual
@@ -263,7 +267,7 @@ class AbstractEditable(abc.ABC):
         said = f"a cylinder of {length:g} × {diameter:g} µm joined to {self.name[parent]}"
         return self._built([*self._branches(), branch], f"{said}({parent_x:g})")
 
-    def resampled(self, spacing: float) -> Self:
+    def resampled(self: M, spacing: float) -> M:
         """A new morphology with points spread evenly, `spacing` µm apart or a little less.
 
         Ends stay, and so does the soma. Bends between the new points are cut off: the report says
@@ -272,7 +276,7 @@ class AbstractEditable(abc.ABC):
         spacing = _positive("resampled: spacing", spacing, " µm")
         return self._redrawn(lambda p: evenly(p, spacing), f"resampled every {spacing:g} µm")
 
-    def simplified(self, tolerance: float) -> Self:
+    def simplified(self: M, tolerance: float) -> M:
         """A new morphology without points that lie within `tolerance` µm of what stays.
 
         That goes for places and radii alike. Ends stay, and so does the soma. The report says what
@@ -281,7 +285,7 @@ class AbstractEditable(abc.ABC):
         tolerance = _positive("simplified: tolerance", tolerance, " µm")
         return self._redrawn(lambda p: fewer(p, tolerance), f"simplified to {tolerance:g} µm")
 
-    def merged(self) -> Self:
+    def merged(self: M) -> M:
         """A new morphology in which a section and its only child of its type are one section.
 
         Such chains are left where a branch was taken out; NEURON makes one section of them when it
@@ -314,7 +318,7 @@ class AbstractEditable(abc.ABC):
         ]
         return self._built(out, f"{len(into) - len(stay)} sections merged with their parents")
 
-    def write_swc(self, path: str | os.PathLike[str] | IO[str]) -> tuple[str, ...]:
+    def write_swc(self, path: str | os.PathLike[str] | io.IOBase) -> tuple[str, ...]:
         """Write an SWC file (or to an open text file) that reads back as the very same morphology.
 
         Where SWC's samples cannot say the sections by NEURON's rules, or single precision is not
@@ -323,7 +327,7 @@ class AbstractEditable(abc.ABC):
         """
         return write_swc(path, self._branches(), self.source, self._built)
 
-    def _redrawn(self, draw: Any, said: str) -> Self:
+    def _redrawn(self: M, draw: Any, said: str) -> M:
         branches = []
         for b in self._branches():
             rows = b.points if b.kind == 1 else draw(b.points.astype(float))
@@ -332,7 +336,7 @@ class AbstractEditable(abc.ABC):
         new = self._built(branches, f"{said}: {len(self.points)} points before")
         return new._and(self._lost(new))
 
-    def _and(self, more: str) -> Self:
+    def _and(self: M, more: str) -> M:
         return self._moved(self.points, more)
 
     def _lost(self, new: "AbstractEditable") -> str:
@@ -358,14 +362,14 @@ class AbstractEditable(abc.ABC):
         out[[self._number(i) for i in listed]] = True
         return out
 
-    def _less(self, gone: np.ndarray, what: str) -> Self:
+    def _less(self: M, gone: np.ndarray, what: str) -> M:
         if gone[self.parent_section < 0].any():
             raise ValueError(f"{what} holds the root {self.name[self.soma]}: nothing would stay.")
         for i in parents_first(self.parent_section):
             gone[i] |= self.parent_section[i] >= 0 and gone[self.parent_section[i]]
         return self._kept(~gone, what)
 
-    def _kept(self, keep: np.ndarray, what: str) -> Self:
+    def _kept(self: M, keep: np.ndarray, what: str) -> M:
         lost = f"{np.sum(~keep)} sections of {self.lengths[~keep].sum():.6g} µm"
         return self._select(np.flatnonzero(keep), f"without {what}: {lost}")
 

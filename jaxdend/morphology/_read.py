@@ -1,9 +1,9 @@
 """`read_morphology`: SWC, Neurolucida ASC and H5 files, with NEURON's geometry."""
 
 import dataclasses
+import io
 import os
 from collections.abc import Mapping, Sequence
-from typing import IO, Any
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from jaxdend.morphology._swc import astray, cut_sections
 
 
 def read_morphology(
-    path: str | os.PathLike[str] | IO[Any],
+    path: str | os.PathLike[str] | io.IOBase,
     *,
     repair: str | Sequence[str] | bool = (),
     soma: int | None = None,

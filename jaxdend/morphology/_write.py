@@ -1,10 +1,11 @@
 """Sections as the samples of an SWC file: the rules by which NEURON reads one, backwards."""
 
+import io
 import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ _SAME = 1e-6  # relative difference of length and area that is not worth a warni
 
 
 def write_swc(
-    path: str | os.PathLike[str] | IO[str],
+    path: str | os.PathLike[str] | io.IOBase,
     branches: list[Branch],
     source: str,
     built: Callable[[list[Branch], str], Any],

@@ -9,6 +9,7 @@ import re
 import time
 import warnings
 
+import jax
 import numpy as np
 import pytest
 
@@ -18,6 +19,7 @@ from jaxdend import MorphologyError
 from jaxdend.channels import Leak
 from jaxdend.morphology import MorphologyWarning, read_morphology
 
+CLOSE = 1e-7 if jax.config.jax_enable_x64 else 1e-4
 SOMA = '("CellBody"\n (CellBody)\n (5 0 0 0.1)\n (1 3 0 0.1)\n (-6 0 0 0.1)\n (0 -4 0 0.1)\n)\n'
 SOMA_2 = (
     '("CellBody"\n (CellBody)\n (305 0 0 .1)\n (301 3 0 .1)\n (294 0 0 .1)\n (300 -4 0 .1)\n)\n'
@@ -82,7 +84,7 @@ def test_trees_with_other_labels_are_kept(label, tmp_path):
     morph = read(tmp_path, SOMA + tree(label), "cell.asc", LABELS[label])
     assert morph.name == ("soma[0]", "dend_0[0]", "dend_0[1]", "dend_0[2]")
     assert morph.region("dend_0").sum() == 3
-    assert resistance(morph) == pytest.approx(1331.6643, abs=1e-4)
+    assert resistance(morph) == pytest.approx(1331.6643, rel=CLOSE)
     named = read(tmp_path, SOMA + tree(label), "cell.asc", types={0: "basal"}, strict=True)
     assert named.name == ("soma[0]", "dend[0]", "dend[1]", "dend[2]")
     with pytest.raises(MorphologyError, match="strict=True refuses.*\n- .*line 8"):
@@ -98,7 +100,7 @@ def test_two_cells_in_one_asc(tmp_path):
         r"soma=1: line 17, centre \(298\.7, 0\.2048, 0\) µm, 1 trees"
     )
     first = read(tmp_path, TWO, "cell.asc", words)
-    assert resistance(first) == pytest.approx(1331.6643, abs=1e-4)
+    assert resistance(first) == pytest.approx(1331.6643, rel=CLOSE)
     assert first.points[:, 0].max() == 90
     for soma, shift in ((0, 0), (1, 300)):
         one = read(tmp_path, TWO, "cell.asc", soma=soma, strict=True)
@@ -106,7 +108,12 @@ def test_two_cells_in_one_asc(tmp_path):
     with pytest.raises(MorphologyError, match=r"soma=2 is asked for.*2 somata: soma=0: line 1"):
         read(tmp_path, TWO, "cell.asc", soma=2)
     far = SOMA + tree("(Dendrite)") + tree("(Dendrite)", 1, 300)
-    read(tmp_path, far, "cell.asc", "line 18: 1 stem starts up to 299 µm")
+    read(tmp_path, far, "cell.asc", "line 18: 1 stem starts up to 299 µm.*roots='first'")
+    assert read(tmp_path, far, "cell.asc", roots="first", strict=True).name == first.name
+    near = read(tmp_path, far, "cell.asc", roots="nearest", strict=True)
+    i = near.name.index("dend[3]")
+    assert near.name[near.parent_section[i]] in ("dend[1]", "dend[2]")
+    assert near.parent_x[i] == 1
 
 
 def test_two_cells_in_one_swc(tmp_path):
@@ -166,7 +173,7 @@ def test_files_without_a_soma(tmp_path, capfd):
 def test_radius_0_at_tips_and_elsewhere(tmp_path):
     tip = SWC.replace("30 0 0.5 3\n5", "30 0 0 3\n5")
     morph = read(tmp_path, tip, warned="line 4: a sample has no radius; at a tip the limit 0")
-    assert resistance(morph) == pytest.approx(546.4296, abs=1e-4)
+    assert resistance(morph) == pytest.approx(546.4296, rel=CLOSE)
     inner = SWC.replace("55 0 0 1 2", "55 0 0 0 2")
     with pytest.raises(MorphologyError, match=r"(?s)> 0 µm.*line 3: .*radius= \(µm"):
         read(tmp_path, inner)
@@ -210,7 +217,7 @@ def test_further_roots_join_the_soma(tmp_path, capfd):
 @pytest.mark.parametrize("number", [".5", "+.5", "0.5e0", "5E-1"])
 def test_numbers_of_asc(number, tmp_path):
     morph = read(tmp_path, (SOMA + tree("(Dendrite)")).replace(" 1)", f" {number})"), "cell.asc")
-    assert resistance(morph) == pytest.approx(1679.1386, abs=1e-4)
+    assert resistance(morph) == pytest.approx(1679.1386, rel=CLOSE)
 
 
 def test_commas_of_asc(tmp_path):
@@ -227,7 +234,7 @@ def test_commas_of_asc(tmp_path):
 def test_a_root_of_one_sample_that_is_no_soma(tmp_path, capfd):
     rows = "1 0 0 0 0 4 -1\n2 2 30 0 0 1 1\n3 0 -30 0 0 4 1\n4 1 -60 0 0 6 3\n"
     morph = read(tmp_path, rows)
-    assert resistance(morph) == pytest.approx(460.5836, abs=1e-4)
+    assert resistance(morph) == pytest.approx(460.5836, rel=CLOSE)
     as_neuron(morph, tmp_path / "cell.swc")
     made = "1 3 0 0 0 4 -1\n2 2 30 0 0 1 1\n3 2 60 0 0 1 2\n"
     morph = read(tmp_path, made, warned=["line 1: the root is a single point.*L = d", "no soma"])
