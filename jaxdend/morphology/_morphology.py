@@ -98,7 +98,7 @@ class Morphology(AbstractEditable):
 
     def _number(self, section: int | str) -> int:
         """The number of a section, given by number or name."""
-        names = list(self.name)
+        names = self.name
         if isinstance(section, str) and section in names:
             return names.index(section)
         if isinstance(section, int | np.integer) and 0 <= section < len(names):
