@@ -35,6 +35,7 @@ from jaxdend.mechanisms.base import (
 )
 from jaxdend.morphology import (
     Morphology as Morphology,
+    MorphologyWarning as MorphologyWarning,
     ball_and_stick as ball_and_stick,
     pyramidal as pyramidal,
     rall_tree as rall_tree,

@@ -1,7 +1,7 @@
 """Morphologies: read from files or grown by rules; numpy only."""
 
+from jaxdend.morphology._branch import Branch as Branch
 from jaxdend.morphology._morphology import (
-    Branch as Branch,
     Morphology as Morphology,
     assemble as assemble,
 )
@@ -14,3 +14,4 @@ from jaxdend.morphology._procedural import (
     y_tree as y_tree,
 )
 from jaxdend.morphology._read import read_morphology as read_morphology
+from jaxdend.morphology._report import MorphologyWarning as MorphologyWarning

@@ -66,3 +66,18 @@ def _advancing(along: np.ndarray, across: np.ndarray) -> tuple[np.ndarray, np.nd
         else:
             j -= 1
     return np.array(d), np.array(r)
+
+
+def contours_to_section(contours: list[np.ndarray]) -> np.ndarray:
+    """A stack of contours, `(m, 3)` µm each, as `(k, 4)` x, y, z, diameter: one point of each.
+
+    As in NEURON the point is the contour's centre, and the diameter its mean distance from there
+    plus the radius of a circle of its perimeter.
+    """
+    rows = []
+    for contour in contours:
+        centre, even = contour_centre(contour)
+        perimeter = np.linalg.norm(contour - np.roll(contour, -1, axis=0), axis=1).sum()
+        radius = np.linalg.norm(even - centre, axis=1).mean()
+        rows.append([*centre, radius + perimeter / (2 * np.pi)])
+    return np.array(rows)

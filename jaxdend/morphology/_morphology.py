@@ -6,26 +6,16 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from jaxdend._errors import MorphologyError
+from jaxdend.morphology._branch import Branch, parents_first
+from jaxdend.morphology._edits import AbstractEditable
 
 KINDS = {1: "soma", 2: "axon", 3: "basal", 4: "apical"}  # SWC type -> region
 _STEMS = {1: "soma", 2: "axon", 3: "dend", 4: "apic"}  # SWC type -> NEURON's section name
 _LAST = 10**9  # rank of SWC type 0, "undefined", behind all others
 
 
-@dataclass(frozen=True)
-class Branch:
-    """One section of a morphology that is still being put together."""
-
-    points: np.ndarray  # (m, 4) x, y, z, diameter, µm; m >= 2
-    parent: int  # place of the parent in the list of branches, -1 for the root
-    parent_x: float  # where on the parent: 0 start, 1 end, between: the inside
-    kind: int  # SWC type
-    regions: tuple[str, ...] = ()  # further regions that it belongs to, such as "tuft"
-    samples: np.ndarray | None = None  # (m,) SWC ids of the points, -1 where there is none
-
-
 @dataclass(frozen=True, eq=False, repr=False)
-class Morphology:
+class Morphology(AbstractEditable):
     """A tree of unbranched sections, each a chain of points with a diameter.
 
     Sections are in NEURON's order: soma, axon, basal, apical, further SWC types. Along a section
@@ -44,6 +34,7 @@ class Morphology:
     labels: dict[str, np.ndarray] = field(default_factory=dict)  # region -> (s,) bool
     samples: np.ndarray | None = None  # (p,) int ids of the points in the SWC file, or -1
     source: str = ""  # file or function that it comes from
+    report: tuple[str, ...] = ()  # what reading and editing did, in words
 
     @property
     def n_sections(self) -> int:
@@ -105,82 +96,9 @@ class Morphology:
         a, b, owner = self.pieces()
         return np.stack([a[:, :3], b[:, :3]], axis=1), (a[:, 3] + b[:, 3]) / 2, owner
 
-    def without(self, region: str | int) -> "Morphology":
-        """A new morphology without a region (name or SWC type) and all that hangs on it.
-
-        The other sections keep their names.
-
-        **Raises:** `ValueError` for an unknown region or one that holds the root.
-        """
-        if isinstance(region, str):
-            gone = self.region(region)
-        elif isinstance(region, int | np.integer) and not isinstance(region, bool):
-            gone = self.kind == region
-        else:
-            raise ValueError(
-                "without takes the name of one region or one SWC type, such as "
-                f'without("axon") or without(2); got {region!r:.80}. For several, call it on the '
-                "result: m.without(2).without(3). Single sections cannot be taken out."
-            )
-        if not gone.any():
-            raise ValueError(
-                f"no section of SWC type {region}; there are {np.unique(self.kind).tolist()}."
-            )
-        if gone[self.parent_section < 0].any():
-            raise ValueError(
-                f"{region!r} holds the root {self.name[self.soma]}: nothing would stay."
-            )
-        for i in _parents_first(self.parent_section):
-            gone[i] |= self.parent_section[i] >= 0 and gone[self.parent_section[i]]
-        return self._select(np.flatnonzero(~gone))
-
-    def scaled(self, length: float = 1.0, diameter: float = 1.0) -> "Morphology":
-        """A new morphology, coordinates times `length` and diameters times `diameter`."""
-        positive = [isinstance(x, int | float | np.number) and x > 0 for x in (length, diameter)]
-        if not all(positive) or not np.isfinite([length, diameter]).all():
-            raise ValueError(
-                f"scaled needs factors > 0; got length={length!r}, diameter={diameter!r}."
-            )
-        factors = np.array([length, length, length, diameter], self.points.dtype)
-        return replace(self, points=self.points * factors)
-
-    def with_cylinder(
-        self,
-        kind: int,
-        length: float,
-        diameter: float,
-        parent: int | str = "soma[0]",
-        parent_x: float = 0.5,
-        direction: Sequence[float] = (0.0, -1.0, 0.0),
-    ) -> "Morphology":
-        """A new morphology with one more section, a cylinder (µm) of an SWC type.
-
-        It joins section `parent` (number or name) at `parent_x`. Two in a row are the usual
-        stand-in for a lost axon:
-        `m.without("axon").with_cylinder(2, 30, 1).with_cylinder(2, 30, 1, "axon[0]", 1.0)`.
-
-        **Raises:** `ValueError` for an unknown parent, a place off it, or a kind that is no SWC
-        type, `MorphologyError` for sizes <= 0.
-        """
-        if isinstance(kind, bool) or not isinstance(kind, int | np.integer) or kind < 0:
-            raise ValueError(
-                "with_cylinder: kind is an SWC type: 1 soma, 2 axon, 3 basal, 4 apical, or "
-                f"another number for other sections; got {kind!r:.80}."
-            )
-        if not 0.0 <= parent_x <= 1.0:
-            raise ValueError(f"with_cylinder: parent_x must lie in [0, 1]; got {parent_x}.")
-        parent = self._number(parent)
-        on = self.section_points(parent)
-        at = on[0] if parent_x == 0 else on[-1] if parent_x == 1 else on[len(on) // 2]
-        way = np.asarray(direction, float) / np.linalg.norm(direction)
-        ends = [[*at[:3], diameter], [*(at[:3] + way * length), diameter]]
-        points = np.array(ends, self.points.dtype)
-        branches = self._branches()
-        return assemble([*branches, Branch(points, parent, parent_x, kind)], source=self.source)
-
     def _number(self, section: int | str) -> int:
         """The number of a section, given by number or name."""
-        names = list(self.name)
+        names = self.name
         if isinstance(section, str) and section in names:
             return names.index(section)
         if isinstance(section, int | np.integer) and 0 <= section < len(names):
@@ -211,7 +129,14 @@ class Morphology:
             for i in range(self.n_sections)
         ]
 
-    def _select(self, keep: np.ndarray) -> "Morphology":
+    def _built(self, branches: list[Branch], said: str) -> "Morphology":
+        return assemble(branches, self.source, (*self.report, said))
+
+    def _moved(self, points: np.ndarray, said: str) -> "Morphology":
+        points = points.astype(self.points.dtype)
+        return replace(self, points=points, report=(*self.report, said))
+
+    def _select(self, keep: np.ndarray, said: str) -> "Morphology":
         new = np.full(self.n_sections + 1, -1)
         new[keep] = np.arange(len(keep))
         chosen = np.isin(self.section_of_point, keep)
@@ -225,6 +150,7 @@ class Morphology:
             name=tuple(self.name[i] for i in keep),
             labels={k: m[keep] for k, m in self.labels.items() if m[keep].any()},
             samples=None if self.samples is None else self.samples[chosen],
+            report=(*self.report, said),
         )
 
     def __repr__(self) -> str:
@@ -234,7 +160,9 @@ class Morphology:
         )
 
 
-def assemble(branches: Sequence[Branch], source: str = "") -> Morphology:
+def assemble(
+    branches: Sequence[Branch], source: str = "", report: tuple[str, ...] = ()
+) -> Morphology:
     """A `Morphology` from branches in any order, sorted by SWC type as NEURON sorts them.
 
     **Raises:** `MorphologyError` naming the section whose diameter or length is not positive, or
@@ -259,6 +187,7 @@ def assemble(branches: Sequence[Branch], source: str = "") -> Morphology:
         labels=labels,
         samples=np.concatenate(ids) if len(ids) == len(chosen) else None,
         source=source,
+        report=report,
     )
     _check(morph)
     return morph
@@ -267,6 +196,7 @@ def assemble(branches: Sequence[Branch], source: str = "") -> Morphology:
 def _regions(kind: np.ndarray) -> dict[str, np.ndarray]:
     """Regions that follow from SWC types; every type that is neither soma nor axon is dendrite."""
     out = {name: kind == code for code, name in KINDS.items()}
+    out |= {f"dend_{code}": kind == code for code in np.unique(kind).tolist() if code not in KINDS}
     out["dendrite"] = (kind != 1) & (kind != 2)
     return {name: mask for name, mask in out.items() if mask.any()}
 
@@ -299,19 +229,8 @@ def _check(morph: Morphology) -> None:
             f"{where}{morph.name[i]} has length 0 µm: a section needs two points that differ."
         )
     roots = np.flatnonzero(morph.parent_section < 0)
-    if len(roots) != 1 or len(_parents_first(morph.parent_section)) != morph.n_sections:
+    if len(roots) != 1 or len(parents_first(morph.parent_section)) != morph.n_sections:
         raise MorphologyError(
             f"{where}the sections must form one tree; sections without a parent: "
             f"{', '.join(morph.name[i] for i in roots[:6]) or 'none (a cycle)'}."
         )
-
-
-def _parents_first(parent: np.ndarray) -> list[int]:
-    """Sections from the root outwards; those that no root reaches are left out."""
-    children: list[list[int]] = [[] for _ in parent]
-    order = []
-    for i, p in enumerate(parent.tolist()):
-        (children[p] if p >= 0 else order).append(i)
-    for i in order:
-        order.extend(children[i])
-    return order

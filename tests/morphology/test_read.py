@@ -29,20 +29,22 @@ BAD_SWC = {
     ),
     "own parent": (GOOD.replace("0.8 2", "0.8 3"), ["its own parent", "line 4"]),
     "only a cycle": (GOOD.replace("6 -1", "6 3"), ["cycle", "line 2"]),
-    "two roots": (GOOD.replace("4 4 0 8 0 1.2 1", "4 4 0 8 0 1.2 -1"), ["one root", "2", "line 5"]),
     "missing parent": (GOOD.replace("0.5 5\n7", "0.5 55\n7"), ["parent 55", "line 7"]),
-    "zero radius": (GOOD.replace(" 0.8 2", " 0 2"), ["radius", "> 0", "line 4"]),
+    "zero radius": (GOOD.replace(" 1 1\n3", " 0 1\n3"), ["radius", "> 0", "line 3", "radius="]),
     "negative radius": (GOOD.replace(" 0.8 2", " -0.8 2"), ["radius", "> 0", "line 4"]),
     "not a number": (GOOD.replace("20 1", "20 one"), ["y (column 4)", "'one'", "line 4"]),
     "nan": (GOOD.replace("20 1", "20 nan"), ["finite", "line 4"]),
     "id not whole": (GOOD.replace("3 3 20", "3.5 3 20"), ["whole", "line 4"]),
     "negative id": (GOOD.replace("7 4 -5", "-7 4 -5"), ["ids must be >= 0", "line 8"]),
-    "no soma": (GOOD.replace("1 1 0", "1 3 0"), ["no soma", "type 1", "line 2"]),
     "empty": ("", ["no samples", "seven columns"]),
     "only comments": ("# nothing\n\n", ["no samples"]),
     "duplicate id": (GOOD.replace("6 4 5", "5 4 5"), ["id 5", "twice", "line 6", "line 7"]),
+    "negative type": (GOOD.replace("3 3 20", "3 -3 20"), ["types must be >= 0", "line 4"]),
+    "soma without length": (
+        "1 1 0 0 0 6 -1\n2 1 0 0 0 6 1\n3 3 7 0 0 1 2\n4 3 9 0 0 1 3\n",
+        ["length 0", "line 2", "repair='soma'"],
+    ),
     "six columns": (GOOD.replace(" 0.8 2", " 0.8"), ["seven columns", "got 6", "line 4"]),
-    "eight columns": (GOOD.replace(" 0.8 2", " 0.8 2 9"), ["seven columns", "got 8", "line 4"]),
 }
 
 
@@ -111,14 +113,19 @@ def test_real_asc_cut_in_half(reference, tmp_path):
 def test_other_bad_asc(tmp_path):
     path = tmp_path / "cell.asc"
     path.write_text(ASC.replace(CONTOUR, ""))
-    with pytest.raises(MorphologyError, match="no soma: expected a contour"):
-        read_morphology(path)
-    path.write_text(CONTOUR + ASC)
-    with pytest.raises(MorphologyError, match="Keep one CellBody contour"):
+    with pytest.raises(
+        MorphologyError, match="lines 2, 9, 10: no soma: expected a CellBody .*3 tr"
+    ):
         read_morphology(path)
     path.write_text(ASC.replace("(5 25 1 0.8)", "(5 25 1 0)"))
-    with pytest.raises(MorphologyError, match=r"diameter must be > 0 µm; point 2 of dend\[0\]"):
+    with pytest.raises(
+        MorphologyError, match=r"line 4: every diameter must be > 0 µm; 1 .*radius="
+    ):
         read_morphology(path)
+    for wrong in ("(5 25 1)(", "(5 25)(1 2 3 4 5)", "(5 25 1 0.8) 7", "(", ")", '"'):
+        path.write_text(ASC.replace("(5 25 1 0.8)", wrong))
+        with pytest.raises(MorphologyError, match=r"cell\.asc, lines? \d+"):
+            read_morphology(path)
 
 
 def test_broken_h5(tmp_path, capfd):
