@@ -3,7 +3,8 @@
     python scripts/find_dcaap.py --seeds 10 --input step --out dcaap_out
 
 One compartment of human membrane has an inactivating calcium channel, a fast A-type and a slow
-potassium channel, with all eighteen densities and kinetic numbers unknown. It gets steps, ramps or
+potassium channel, with all eighteen densities and kinetic numbers unknown; `--third by_calcium`
+puts potassium channels that calcium opens in place of the A-type one. It gets steps, ramps or
 volleys of excitatory synapses of many strengths. Wanted is the dCaAP of Gidon et al. (2020) Science
 367:83: the first event is largest just above the threshold and shrinks as the input grows.
 
@@ -13,9 +14,10 @@ before the first search, is a neuron with
 
     A(2x) < A(1x) / 2   and   peak(2x) <= peak(1x) - 10 mV   and   A(.95x) < 5 mV,
 
-all the same within 1 mV at half the time step. 1x is the threshold: the least strength, to half a
-percent, with an event, which is A of 30 mV or more. A is the height of the first event above the
-level where the voltage settles; under a volley, which passes, above the peak without calcium.
+all the same within 1 mV at half the time step. 1x is half a percent above the least strength, on a
+grid of half a percent, with an event, which is A of 30 mV or more. A is the height of the first
+event above the level where the voltage settles; under a volley, which passes, above the peak
+without calcium.
 
 Go on with the same command after Ctrl-C or a crash. Writes find_dcaap.json and find_dcaap.png.
 """
@@ -34,16 +36,13 @@ from matplotlib import pyplot as plt
 
 import jaxdend as jd
 from jaxdend import fitting
-from jaxdend.channels import CaHVAInactivating, KAFast, KSlow, Leak
+from jaxdend.channels import BK, SK, CaHVAInactivating, CalciumShell, KAFast, KSlow, Leak
 from jaxdend.plotting import COLORS, context, savefig
 from jaxdend.synapses import AMPA, NMDA
 
-CHANNELS = {cls.__name__: cls for cls in (CaHVAInactivating, KAFast, KSlow)}
-CONDUCTANCE, MILLIVOLT, MILLISECOND = (
-    {"unit": "S/cm2"},
-    {"scale": "linear", "unit": "mV"},
-    {"unit": "ms"},
-)
+CHANNELS = {c.__name__: c for c in (CaHVAInactivating, KAFast, KSlow, CalciumShell, BK, SK)}
+CONDUCTANCE, MILLISECOND = {"unit": "S/cm2"}, {"unit": "ms"}
+MILLIVOLT: dict[str, Any] = {"scale": "linear", "unit": "mV"}
 RANGES: dict[str, tuple[float, float, dict[str, Any]]] = {
     "CaHVAInactivating.gbar": (5e-4, 2e-2, CONDUCTANCE),
     "CaHVAInactivating.half_m": (-45.0, -5.0, MILLIVOLT),
@@ -52,21 +51,38 @@ RANGES: dict[str, tuple[float, float, dict[str, Any]]] = {
     "CaHVAInactivating.half_h": (-65.0, -25.0, MILLIVOLT),
     "CaHVAInactivating.slope_h": (-12.0, -4.0, MILLIVOLT),
     "CaHVAInactivating.tau_h": (5.0, 100.0, MILLISECOND),
-    "KAFast.gbar": (1e-3, 5e-2, CONDUCTANCE),
-    "KAFast.half_a": (-45.0, 0.0, MILLIVOLT),
-    "KAFast.slope_a": (3.0, 12.0, MILLIVOLT),
-    "KAFast.tau_a": (0.2, 3.0, MILLISECOND),
-    "KAFast.half_b": (-85.0, -50.0, MILLIVOLT),
-    "KAFast.slope_b": (-10.0, -4.0, MILLIVOLT),
-    "KAFast.tau_b": (5.0, 100.0, MILLISECOND),
     "KSlow.gbar": (1e-4, 1e-2, CONDUCTANCE),
     "KSlow.half_n": (-40.0, 0.0, MILLIVOLT),
     "KSlow.slope_n": (3.0, 12.0, MILLIVOLT),
     "KSlow.tau_n": (5.0, 100.0, MILLISECOND),
 }
-SPACE = fitting.ParameterSpace(
-    {name: fitting.Parameter(low, high, **more) for name, (low, high, more) in RANGES.items()}
-)
+THIRD: dict[str, dict[str, tuple[float, float, dict[str, Any]]]] = {
+    "a_type": {
+        "KAFast.gbar": (1e-3, 5e-2, CONDUCTANCE),
+        "KAFast.half_a": (-45.0, 0.0, MILLIVOLT),
+        "KAFast.slope_a": (3.0, 12.0, MILLIVOLT),
+        "KAFast.tau_a": (0.2, 3.0, MILLISECOND),
+        "KAFast.half_b": (-85.0, -50.0, MILLIVOLT),
+        "KAFast.slope_b": (-10.0, -4.0, MILLIVOLT),
+        "KAFast.tau_b": (5.0, 100.0, MILLISECOND),
+    },
+    "by_calcium": {
+        "CalciumShell.decay": (5.0, 200.0, MILLISECOND),
+        "CalciumShell.gamma": (1e-3, 1.0, {}),
+        "BK.gbar": (1e-4, 0.2, CONDUCTANCE),
+        "BK.abar": (0.05, 5.0, {"unit": "1/ms"}),
+        "BK.bbar": (0.05, 5.0, {"unit": "1/ms"}),
+        "BK.k1": (1e-4, 0.2, {"unit": "mM"}),
+        "BK.k2": (1e-7, 1e-2, {"unit": "mM"}),
+        "SK.gbar": (1e-5, 2e-2, CONDUCTANCE),
+    },
+    "none": {},
+}
+SPACES = {
+    third: fitting.ParameterSpace({name: fitting.Parameter(a, b, **more)
+                                   for name, (a, b, more) in (RANGES | ranges).items()})
+    for third, ranges in THIRD.items()
+}  # fmt: skip
 V0, CELSIUS, ONSET, END, DT = -75.0, 35.0, 10.0, 400.0, 0.1  # mV, °C, ms
 EVENT, SILENT, FALL = 30.0, 5.0, 10.0  # mV
 OCTAVE = 8  # strengths of the grid between 1x and 2x
@@ -77,8 +93,9 @@ STRENGTHS = 2.0 ** (
 RAMP = 50.0  # ms
 VOLLEY = ONSET + np.arange(0.0, 40.0, 2.0)  # ms, the arrivals at each of both kinds of synapse
 POPULATION = 256  # random neurons in a batch
-PLATEAU = -45.0  # mV, below which a neuron without a plateau settles at 2x
+PLATEAU = 10.0  # mV above the level without calcium, less than which is no plateau
 
+FIXED = {name: {"ek": -85.0} for name in ("BK", "SK")} | {"CalciumShell": {"cai": 1e-4}}
 BARE = jd.Cell(jd.morphology.single_compartment(30.0, 30.0), max_length=100.0, cm=0.45)
 BARE = BARE.insert(Leak(g=1.0 / 37000.0, e=V0))
 
@@ -98,11 +115,12 @@ def inputs(kind: str, strength: Any) -> Any:
 
 
 def neuron(params: dict[str, Any]) -> jd.Cell:
-    """The compartment with its three channels; `params` in their units, or `"celsius"`."""
+    """The compartment with its channels; `params` in their units, and perhaps `"celsius"`."""
     cell = BARE.set(celsius=params.get("celsius", CELSIUS))
     for name, cls in CHANNELS.items():
-        own = {key.split(".")[1]: x for key, x in params.items() if key.startswith(name)}
-        cell = cell.insert(cls(**own))
+        own = {key.split(".")[1]: x for key, x in params.items() if key.startswith(name + ".")}
+        if own:
+            cell = cell.insert(cls(**FIXED.get(name, {}), **own))
     return cell
 
 
@@ -133,6 +151,13 @@ def measured(params: dict[str, Any], kind: str, strength: Any, dt: float = DT) -
     return jnp.stack([peak - base, peak, jnp.max(v), level])
 
 
+def lift(params: dict[str, Any], kind: str, strength: Any) -> jax.Array:
+    """How far above its level without calcium the voltage comes in the last 100 ms, mV."""
+    late = round(100.0 / DT)
+    without = voltage(params | {"CaHVAInactivating.gbar": 0.0 * strength}, kind, strength)
+    return jnp.max(voltage(params, kind, strength)[-late:]) - jnp.median(without[-late:])
+
+
 def loss(params: dict[str, Any], kind: str, plateau: bool) -> jax.Array:
     """How far a neuron is from events that shrink by more than the criterion asks, 0 at that."""
     strengths = jnp.asarray(WEAKEST[kind] * STRENGTHS)
@@ -149,7 +174,7 @@ def loss(params: dict[str, Any], kind: str, plateau: bool) -> jax.Array:
         two[2] - one[1] + 30.0,
     ]
     if not plateau:
-        lacks.append(two[3] - PLATEAU + 5.0)
+        lacks.append(lift(params, kind, strengths[at + OCTAVE]) - PLATEAU + 5.0)
     total = sum(jnp.maximum(x, 0.0) / 20.0 for x in lacks)
     none = jnp.where(fires.any() & (at > 0) & (below < EVENT), 0.0, 2.0)
     return jnp.where(jnp.isfinite(total), total + none, jnp.inf)
@@ -162,7 +187,7 @@ def curve(params: dict[str, Any], kind: str, strengths: Any, dt: float = DT) -> 
 
 
 def threshold(params: dict[str, Any], kind: str) -> float:
-    """The least strength with an event, to half a percent; NaN where there is none."""
+    """Half a percent above the least strength with an event; NaN where there is none."""
     strengths = WEAKEST[kind] * STRENGTHS
     fires = np.asarray(curve(params, kind, jnp.asarray(strengths))[:, 0]) >= EVENT
     if not fires.any() or fires[0]:
@@ -170,7 +195,7 @@ def threshold(params: dict[str, Any], kind: str) -> float:
     k = int(np.argmax(fires))
     fine = np.linspace(strengths[k - 1], strengths[k], 19)
     fires = np.asarray(curve(params, kind, jnp.asarray(fine))[:, 0]) >= EVENT
-    return float(fine[np.argmax(fires)])
+    return 1.005 * float(fine[np.argmax(fires)])
 
 
 def judge(params: dict[str, Any], kind: str, plateau: bool = True) -> dict[str, Any]:
@@ -187,8 +212,9 @@ def judge(params: dict[str, Any], kind: str, plateau: bool = True) -> dict[str, 
         height[0] < SILENT,
         np.abs(half[:5] - whole[:5])[:, :2].max() < 1.0,
     ]
+    lifted = float(lift(params, kind, 2.0 * one))
     if not plateau:
-        ok.append(level[4] < PLATEAU)
+        ok.append(lifted < PLATEAU)
     return {
         "found": bool(np.all(ok)),
         "fulfils": [bool(x) for x in ok],
@@ -198,6 +224,7 @@ def judge(params: dict[str, Any], kind: str, plateau: bool = True) -> dict[str, 
         "first_peak_mV": first.round(2).tolist(),
         "peak_of_all_mV": most.round(2).tolist(),
         "settles_mV": level.round(2).tolist(),
+        "lift_at_2x_mV": round(lifted, 2),
         "half_step_changes_mV": np.abs(half - whole)[:5, :2].max(axis=0).round(3).tolist(),
     }
 
@@ -214,27 +241,27 @@ def robustness(params: dict[str, float], kind: str, plateau: bool = True) -> dic
 
 def one_seed(seed: int, asked: argparse.Namespace) -> dict[str, Any]:
     """Screen, descend, judge; `seed` alone decides what is drawn."""
-    run = jd.Run(asked.out / f"{asked.input}{'' if asked.plateau else '_flat'}_{seed}", resume=True)
+    run, space = jd.Run(asked.out / f"{title(asked)}_{seed}", resume=True), SPACES[asked.third]
     clock = time.perf_counter()
     goal = partial(loss, kind=asked.input, plateau=asked.plateau)
     screened = fitting.search(
-        goal, SPACE, method="random", population=POPULATION, key=seed,
+        goal, space, method="random", population=POPULATION, key=seed,
         evaluations=asked.screened, run=run.within("screen"),
     )  # fmt: skip
     flat = screened.losses.reshape(-1)
     best = np.argsort(np.where(np.isfinite(flat), flat, np.inf))[: asked.starts]
-    starts = screened.vectors.reshape(-1, SPACE.size)[best]
-    fit = fitting.fit(goal, SPACE, starts=starts, steps=asked.steps, run=run.within("fit"))
+    starts = screened.vectors.reshape(-1, space.size)[best]
+    fit = fitting.fit(goal, space, starts=starts, steps=asked.steps, run=run.within("fit"))
     blind = fitting.fit(
-        goal, SPACE, starts=asked.starts, key=seed, steps=asked.steps, run=run.within("blind")
+        goal, space, starts=asked.starts, key=seed, steps=asked.steps, run=run.within("blind")
     )
     reached = {"screened": starts, "fitted": fit.best_vectors, "unscreened": blind.best_vectors}
     verdicts = {}
     for name, vectors in reached.items():
-        every = [plain(SPACE.to_dict(jnp.asarray(z))) for z in vectors]
+        every = [plain(space.to_dict(jnp.asarray(z))) for z in vectors]
         verdicts[name] = [(p, judge(p, asked.input, asked.plateau)) for p in every]
-    order = np.argsort(fit.best_losses)
-    params, verdict = min((verdicts["fitted"][i] for i in order), key=lambda x: not x[1]["found"])
+    pool = [verdicts["fitted"][i] for i in np.argsort(fit.best_losses)] + verdicts["screened"]
+    params, verdict = min(pool, key=lambda x: not x[1]["found"])  # the first that is, or the first
     lasting = robustness(params, asked.input, asked.plateau) if verdict["found"] else {}
     return {
         "seed": seed,
@@ -254,6 +281,12 @@ def one_seed(seed: int, asked: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def title(asked: argparse.Namespace) -> str:
+    """What tells a search from the others, in the names of its files."""
+    third = "" if asked.third == "a_type" else f"_{asked.third}"
+    return f"{asked.input}{third}{'' if asked.plateau else '_flat'}"
+
+
 def plain(params: dict[str, Any]) -> dict[str, float]:
     """Numbers that JSON can hold."""
     return {name: float(f"{float(x):.5g}") for name, x in params.items()}
@@ -271,7 +304,8 @@ def draw(rows: list[dict[str, Any]], kind: str) -> Any:
                 v = np.asarray(voltage(params, kind, one * q))
                 label = f"{q:g} x {one:.3g} {unit}" if q == 1 else f"{q:g} x"
                 left.plot(DT * np.arange(len(v)), v, color=COLORS[k], label=label)
-            left.legend(title=f"strength (seed {found[0]['seed']})", fontsize="small")
+            left.set_title(f"seed {found[0]['seed']}, strengths from .95 to 2 x", loc="left")
+            left.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
         left.set(xlabel="time from onset (ms)", ylabel="voltage (mV)")
         q = np.concatenate([[0.9, 0.95, 0.99], np.linspace(1.0, 3.0, 41)])
         for row in rows:
@@ -290,8 +324,10 @@ def main() -> None:
     """Search, seed by seed; everything so far is on disk after each."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--input", choices=tuple(WEAKEST), default="step")
+    parser.add_argument("--third", choices=tuple(THIRD), default="a_type",
+                        help="the channels beside calcium and slow potassium")  # fmt: skip
     parser.add_argument("--no-plateau", dest="plateau", action="store_false",
-                        help=f"also ask that it settles below {PLATEAU:g} mV at 2x")  # fmt: skip
+                        help="also ask that calcium leaves no plateau at 2x")  # fmt: skip
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--screened", type=int, default=4096, help="random neurons a seed")
@@ -301,7 +337,7 @@ def main() -> None:
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
     rows = []
-    name = f"find_dcaap_{asked.input}{'' if asked.plateau else '_flat'}"
+    name = f"find_dcaap_{title(asked)}"
     for seed in range(asked.first_seed, asked.first_seed + asked.seeds):
         rows.append(one_seed(seed, asked))
         shown = {k: v for k, v in rows[-1].items() if k not in ("params", "strengths")}
