@@ -204,6 +204,7 @@ def test_gradients_are_finite_and_right(double):
             assert float(by) == pytest.approx((moved(1) - moved(-1)) / (2 * size), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_soma_fires_for_either_input_but_not_for_both():
     """The set `"dendrite"` in the outer 300 µm of a dendrite; two draws of Poisson trains."""
     cell = jd.Cell(jd.ball_and_stick(50.0, 500.0, 2.0), max_length=100.0, ra=316.0, cm=0.45)
@@ -216,7 +217,7 @@ def test_a_soma_fires_for_either_input_but_not_for_both():
     sites, share = jnp.array([*outer[:2]] * 2), jnp.array([0.416, 0.584] * 2)
 
     @jax.jit
-    @jax.vmap
+    @functools.partial(jax.vmap, in_axes=(0, None))
     @functools.partial(jax.vmap, in_axes=(None, 0))
     def spikes(key, active):
         arrivals = 20.0 + jd.synapses.poisson_events(key, 500.0, 980.0, 2, max_events=620)
