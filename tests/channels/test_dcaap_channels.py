@@ -134,6 +134,34 @@ def test_each_channel_knocked_out():
     assert k_peak[steep + TWICE] < k_peak[steep] - 10.0
 
 
+@pytest.mark.parametrize(("kind", "one"), [("compartment", 0.02366), ("returning", 0.0239)])
+def test_which_sets_come_back_to_rest(kind, one):
+    """A lone compartment of the first set stays up after strong input; the other one does not."""
+    cell = BASE.set(celsius=35.0)
+    for channel in dcaap_channels(kind):
+        cell = cell.insert(channel)
+
+    @jax.jit
+    @jax.vmap
+    def run(current):
+        step = jd.Step(0, ONSET, 300.0, current)
+        traces = jd.simulate(cell, step, t1=460.0, dt=0.1, v0=-75.0, record=[0], throw=False)
+        return traces.v[round(ONSET / 0.1) :, 0]
+
+    v = np.asarray(run(one * jnp.array([0.95, 1.0, 1.25, 1.5, 2.0, 3.0])))
+    height, peak = measured(v[:, :3000])
+    assert height[0] < 5.0
+    assert height[1] > 30.0
+    assert height[4] < 0.5 * height[1]
+    assert np.all(np.diff(peak[1:5]) < -3.0)
+    assert peak[4] < peak[1] - 30.0
+    if kind == "returning":
+        np.testing.assert_allclose(v[:, -1], -75.0, atol=5.0)
+    else:
+        np.testing.assert_allclose(v[:2, -1], -75.0, atol=5.0)
+        np.testing.assert_allclose(v[3:, -1], -25.0, atol=2.0)
+
+
 def test_half_the_step_changes_it_by_less_than_a_millivolt():
     currents = jnp.asarray(0.02366 * np.array([0.95, 1.0, 1.25, 1.5, 2.0]))
     whole, half = (
@@ -237,7 +265,7 @@ def test_a_soma_fires_for_either_input_but_not_for_both():
 
 def test_a_set_replaces_another_and_is_scaled():
     cell = BASE
-    for kind in ("dendrite", "compartment"):
+    for kind in ("returning", "dendrite", "compartment"):
         for channel in dcaap_channels(kind):
             cell = cell.insert(channel)
     for cls, channel in zip(THREE, dcaap_channels(), strict=True):
@@ -250,7 +278,7 @@ def test_a_set_replaces_another_and_is_scaled():
         for a, b in zip(one, two, strict=True):
             np.testing.assert_allclose(b.gbar, np.array([0.5, 2.0]) * float(a.gbar), rtol=1e-6)
             assert float(a.q10) == 3.0
-    with pytest.raises(ValueError, match="one of compartment, dendrite; got 'soma'"):
+    with pytest.raises(ValueError, match="one of compartment, dendrite, returning; got 'soma'"):
         dcaap_channels("soma")
 
 
