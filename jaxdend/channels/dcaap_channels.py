@@ -145,7 +145,7 @@ _SETS: dict[str, dict[str, dict[str, float]]] = {
         "KAFast": {
             "gbar": 0.00862,
             "half_a": -1.34,
-            "slope_a": 8.31,
+            "slope_a": 8.33,
             "tau_a": 0.471,
             "half_b": -67.6,
             "slope_b": -4.37,
