@@ -132,6 +132,32 @@ _SETS: dict[str, dict[str, dict[str, float]]] = {
         "KAFast": {"gbar": 0.8415 * 0.6667 * 1.349e-2},
         "KSlow": {"gbar": 0.8415 * 1.244e-3},
     },
+    "returning": {
+        "CaHVAInactivating": {
+            "gbar": 0.000926,
+            "half_m": -21.1,
+            "slope_m": 8.07,
+            "tau_m": 6.5,
+            "half_h": -46.0,
+            "slope_h": -9.6,
+            "tau_h": 18.7,
+        },
+        "KAFast": {
+            "gbar": 0.00862,
+            "half_a": -1.34,
+            "slope_a": 8.33,
+            "tau_a": 0.471,
+            "half_b": -67.6,
+            "slope_b": -4.37,
+            "tau_b": 26.9,
+        },
+        "KSlow": {
+            "gbar": 0.000184,
+            "half_n": -0.871,
+            "slope_n": 12.0,
+            "tau_n": 89.5,
+        },
+    },
 }
 DCAAP_SETS = tuple(_SETS)
 
@@ -148,8 +174,10 @@ def dcaap_channels(
 
     **Arguments:** `kind`, one of `DCAAP_SETS`: `"compartment"` for a neuron of one compartment, or
     `"dendrite"`, with less A-type potassium, for the outer 300 µm of a dendrite of 500 µm and 2 µm
-    that ends in a soma. Both are for membranes of 0.45 µF/cm², a leak of 1/37000 S/cm² and a rest
-    of -75 mV at 35 °C. `scale`, a number or one for each
+    that ends in a soma; after strong input a lone compartment of these two stays near -25 mV for
+    good, and a dendrite is pulled back by the rest of the neuron. `"returning"`, for one
+    compartment, comes back to rest by itself. All are for membranes of 0.45 µF/cm², a leak of
+    1/37000 S/cm² and a rest of -75 mV at 35 °C. `scale`, a number or one for each
     compartment, multiplies all three densities.
     **Raises:** `ValueError` for another kind.
     """
