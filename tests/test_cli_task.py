@@ -146,8 +146,8 @@ def test_a_task_without_a_threshold(run, tmp_path):
 
 
 def test_ctrl_c_keeps_what_was_reached_and_resume_goes_on(run, finished, tmp_path, monkeypatch):
-    module = sys.modules["jaxdend.tasks.train"]
-    look = module._Watch.__call__
+    module = sys.modules["jaxdend.tasks.judge"]
+    look = module.Watch.__call__
 
     def press(self, step, losses, vectors):
         if step == 5:
@@ -155,7 +155,7 @@ def test_ctrl_c_keeps_what_was_reached_and_resume_goes_on(run, finished, tmp_pat
         return look(self, step, losses, vectors)
 
     with monkeypatch.context() as patch:
-        patch.setattr(module._Watch, "__call__", press)
+        patch.setattr(module.Watch, "__call__", press)
         first = run("run", "toy", "--seed", SEED, "--out", tmp_path)
     assert first.exit_code == 0, first.output
     assert "stopped after 5 of 80 steps" in first.stdout
@@ -168,8 +168,8 @@ def test_ctrl_c_keeps_what_was_reached_and_resume_goes_on(run, finished, tmp_pat
 
 
 def test_resume_after_a_kill(run, finished, tmp_path, monkeypatch):
-    module = sys.modules["jaxdend.tasks.train"]
-    look = module._Watch.__call__
+    module = sys.modules["jaxdend.tasks.judge"]
+    look = module.Watch.__call__
 
     def kill(self, step, losses, vectors):
         if step == 13:
@@ -177,7 +177,7 @@ def test_resume_after_a_kill(run, finished, tmp_path, monkeypatch):
         return look(self, step, losses, vectors)
 
     with monkeypatch.context() as patch:
-        patch.setattr(module._Watch, "__call__", kill)
+        patch.setattr(module.Watch, "__call__", kill)
         assert run("run", "toy", "--seed", SEED, "--out", tmp_path).exit_code == 137
     assert {path.name for path in tmp_path.iterdir()} == {"checkpoints", "resolved.toml"}
     assert FitResult.load(tmp_path / "checkpoints").steps == 10

@@ -81,7 +81,7 @@ class Training:
 
     configs: int = 64  # random configurations simulated first
     starts: int = 4  # the best of them, trained by gradient as one batch
-    steps: int = 60  # gradient steps at most
+    steps: int = 60  # gradient steps at most; 0 for none
     rate: float = 0.1  # of Adam, in units of the unconstrained vector (a range is about 8 wide)
     noise: float = 0.0  # relative noise of the synaptic weights that a solution has to withstand
     copies: int = 4  # noisy copies of every configuration in the loss, where there is noise

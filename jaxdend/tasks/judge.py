@@ -93,6 +93,11 @@ class Watch:
         """The callback of a task that draws nothing."""
         return cls(task, training.noise, seed, min(CHUNK, training.configs), stop)
 
+    def enough(self, starts: np.ndarray) -> bool:
+        """Whether the starts need no descent: they are looked at with the first step."""
+        del starts
+        return False
+
     def __call__(self, step: int, losses: np.ndarray, vectors: np.ndarray) -> bool:
         """Whether to stop after losses `(s,)` at `vectors (s, p)`."""
         best = self._best(losses)
@@ -173,8 +178,16 @@ class Validation:
     def __call__(self, step: int, losses: np.ndarray, vectors: np.ndarray) -> bool:
         """Whether to stop after `step` steps, the last of them at `vectors (s, p)`."""
         del losses
-        if (step - 1) % self.training.look and step != self.training.steps:
+        if step % self.training.look and step != self.training.steps:
             return False
+        return self._look(vectors)
+
+    def enough(self, starts: np.ndarray) -> bool:
+        """Whether one of the starts `(s, p)` is a solution already."""
+        return self._look(starts)
+
+    def _look(self, vectors: np.ndarray) -> bool:
+        """Whether to stop, with the best of the looks so far and of these `vectors (s, p)`."""
         keys = draws_of(self.task, self.seed, VALIDATE, self.training.validation)
         responses = respond_all(self.task, vectors, keys)  # (s, D, P)
         self.looks += responses.shape[0] * responses.shape[1]
@@ -187,7 +200,8 @@ class Validation:
         return self.stop and self.worth[0] == 1.0 and self.worth[1] >= enough
 
     def catch_up(self, fitted: FitResult) -> bool:
-        """Look again at the steps of an earlier part; whether the last look ended it."""
+        """Look again at the starts and the steps of an earlier part; whether that ended it."""
+        self._look(fitted.vectors[0])
         steps = range(1, fitted.steps + 1)
         rows = zip(steps, fitted.losses, fitted.vectors, strict=True)
         return any([self(step, losses, vectors) for step, losses, vectors in rows][-1:])

@@ -82,7 +82,8 @@ class SequenceBranch(AbstractNeuron):
         dt: float = DT,
     ):
         lump = AREA / (np.pi * SOMA**2)  # of the soma's membrane
-        cell = Cell(ball_and_stick(SOMA, length, DIAMETER), max_length=length / ncomp, ra=150.0)
+        tree = ball_and_stick(SOMA, length, DIAMETER)
+        cell = Cell(tree, ncomp=lambda long: ncomp if long > SOMA else 1, ra=150.0)
         soma = cell.region("soma")
         cell = cell.set(cm=np.where(soma, lump, 1.0), celsius=37.0)
         total = 1 / DENSITY_TO_US / (RESISTANCE * np.pi * SOMA**2)  # S/cm²
@@ -197,6 +198,11 @@ class Order(AbstractTask):
         """The onsets of both sequences, each off by a normal jitter; none before 0."""
         off = self.jitter * jax.random.normal(key, self.patterns.shape)
         return jnp.maximum(self.patterns + off, -ONSET)
+
+    @property
+    def margin(self) -> Array:
+        """How far beyond `least` the median of the draws should be when training stops."""
+        return self.index - self.least
 
     def selectivity(self, responses: Array) -> Array:
         """`(first - second) / (first + second)` of `responses (2,)`, which are positive."""

@@ -13,7 +13,7 @@ import optax
 from jaxtyping import Array, ArrayLike
 
 from jaxdend._bars import progress_bar
-from jaxdend.fitting import FitResult, fit
+from jaxdend.fitting import FitResult, ParameterSpace, fit
 from jaxdend.runs import Run, is_saved
 from jaxdend.tasks.base import AbstractTask, Params, Training
 from jaxdend.tasks.judge import (
@@ -54,6 +54,8 @@ def train(
     to the `training.starts` with the least loss; these descend the gradient as one batch
     (`fitting.fit`) until one is solved or the steps are used up.
 
+    No gradient is taken where `training.steps` is 0, or the starts are solutions already.
+
     Where the task draws its inputs, every configuration is screened on `training.screen` draws, the
     best are compared on `training.draws` others, every gradient step sees `training.draws` new
     ones, every `training.look` steps the starts are judged on the `training.validation` draws, the
@@ -84,11 +86,13 @@ def train(
             "narrow the bounds of the neuron's space."
         )
     spent = training.configs * (training.screen if task.random else 1)
-    chosen = np.argsort(np.where(np.isfinite(losses), losses, np.inf))
+    screened, chosen = losses, np.argsort(np.where(np.isfinite(losses), losses, np.inf))
     if task.random:
         chosen = chosen[: FINALISTS * training.starts]
         again = screen(task, first[chosen], draws_of(task, seed, CHOOSE, training.draws))
         spent += len(chosen) * training.draws
+        screened = losses.copy()
+        screened[chosen] = again
         chosen = chosen[np.argsort(np.where(np.isfinite(again), again, np.inf))]
     chosen = chosen[: training.starts]
     judge = (
@@ -96,13 +100,18 @@ def train(
         if task.random
         else Watch.of(task, seed, training, stop)
     )
+    starts = first[jnp.asarray(chosen)]
+    enough = reached is None and judge.enough(np.asarray(starts))
+    if enough or training.steps == 0:
+        fitted = _undescended(space, np.asarray(starts), screened[chosen])
+        return _result(task, seed, training, fitted, judge, losses, spent, clock)
     loss, copies = _objective(task, training, seed)
     ended = reached is not None and reached.space == space and judge.catch_up(reached)
     fitted = fit(
         loss,
         space,
         optimizer=optax.adam(training.rate, b2=0.9) if optimizer is None else optimizer,
-        starts=first[jnp.asarray(chosen)],
+        starts=starts,
         steps=reached.steps if reached is not None and ended else training.steps,
         draws=key_for(seed, TRAIN) if task.random else None,
         callback=judge,
@@ -111,6 +120,11 @@ def train(
     )
     spent += copies * fitted.evaluations
     return _result(task, seed, training, fitted, judge, losses, spent, clock)
+
+
+def _undescended(space: ParameterSpace, starts: np.ndarray, losses: np.ndarray) -> FitResult:
+    """The history of starts `(s, p)` with losses `(s,)` of which none descended."""
+    return FitResult(space, losses[None], starts[None], np.zeros(len(losses), int), ())
 
 
 def _reached(run: Run) -> FitResult | None:

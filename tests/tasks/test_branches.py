@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxdend.tasks import evaluate, make_task, train
-from jaxdend.tasks.branches import Branches
+from jaxdend.tasks.branches import Branches, branch_logic
 from running import QUIET
 
 
@@ -22,7 +22,7 @@ def wired(excitation, inhibition, somatic=1e-5, tonic=1e-4):
 
 
 def test_xor_by_nmda_spikes_that_each_other_s_input_vetoes():
-    task = make_task("xor_nmda")
+    task = branch_logic("XOR")
     own, other = [[8e-3, 1e-5], [1e-5, 8e-3]], [[1e-5, 2e-2], [2e-2, 1e-5]]
     score = evaluate(task, wired(own, other))[1]
     assert score.solved
@@ -53,7 +53,7 @@ def test_patterns_of_three_inputs_are_all_there():
 
 
 def test_random_wirings_do_not_solve_xor():
-    task = make_task("xor_nmda")
+    task = branch_logic("XOR")
     space = task.neuron.space
 
     @jax.jit
@@ -67,10 +67,17 @@ def test_random_wirings_do_not_solve_xor():
     assert found.accuracy.max() <= 0.75  # of four patterns
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["and", "nand", "xor_nmda", "xor_sublinear"])
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", ["and", "or", "nand", "majority", "parity", "xor_sublinear"])
 def test_training_finds_the_wiring(name):
     task = make_task(name)
     result = train(task, seed=1, run=QUIET)
+    assert result.start_margin < result.margin
+    assert result.solved
+
+
+@pytest.mark.slow
+def test_training_finds_a_wiring_for_nand():
+    result = train(make_task("nand"), seed=1, run=QUIET)
     assert result.start_margin < result.margin
     assert result.solved
