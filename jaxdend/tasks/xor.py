@@ -166,7 +166,7 @@ class SpikingPoint(TwoInputs):
 
     @property
     def space(self) -> ParameterSpace:
-        return ParameterSpace({**_BOUNDS, "weight": Parameter(1e-5, 2e-2, unit="uS", shape=(2,))})
+        return ParameterSpace({**_BOUNDS, "weight": Parameter(1e-5, 0.3, unit="uS", shape=(2,))})
 
     def build(self, params: Params) -> Cell:
         return self.cell.insert(Traub(gl=params["gl"]))

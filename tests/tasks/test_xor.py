@@ -70,7 +70,7 @@ def test_a_soma_in_depolarisation_block_is_wrong():
     """Two strong inputs silence a soma for good; that is no answer."""
     neuron = SpikingPoint()
     task = logic_of_trains("XOR", neuron)
-    strong = {"weight": jnp.full(2, 2e-2), "nmda": jnp.asarray(1.0), "gl": jnp.asarray(1e-4)}
+    strong = {"weight": jnp.full(2, 0.2), "nmda": jnp.asarray(1.0), "gl": jnp.asarray(1e-4)}
     drawn = task.draw(KEYS[0])
     _, v = neuron.trace(strong, drawn[3])
     assert float(jnp.mean(v)) > MOST_MEAN
