@@ -124,10 +124,8 @@ def fit(
     part = Part({}, _begin(inner, z)) if part is None else restored(part, _like(part, inner))
     if part.steps >= steps:
         return run.resume if isinstance(run.resume, FitResult) else FitResult.of(space, part)
-    program = once(_compile, loss, space, inner, chunk, draws is not None)
-    numbers = np.array(key_numbers(0 if draws is None else draws), np.uint32)
-    steps_of = partial(program, numbers)
-    return _reported(FitResult.of(space, loop.go(_advancing(steps_of, part, prune), part)))
+    program = _drawing(once(_compile, loss, space, inner, chunk, draws is not None), draws)
+    return _reported(FitResult.of(space, loop.go(_advancing(program, part, prune), part)))
 
 
 def _header(
@@ -241,6 +239,11 @@ def _compile(
         return compiled(*(jax.device_put(x, everywhere) for x in (numbers, state, count)))
 
     return placed
+
+
+def _drawing(program: Callable[..., Any], draws: ArrayLike | None) -> Steps:
+    """The program with the numbers of the key that draws begin from; any where there are none."""
+    return partial(program, np.array(key_numbers(0 if draws is None else draws), np.uint32))
 
 
 def _devices(starts: int) -> list[Any]:

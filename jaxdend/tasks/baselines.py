@@ -71,7 +71,7 @@ class PointNeuron(AbstractNeuron):
 
     @property
     def unit(self) -> str:  # type: ignore[override]
-        """Spikes, or mV."""
+        """The unit of a response: spikes where it spikes, else mV."""
         return "spikes" if self.spiking else "mV"
 
     @property

@@ -331,7 +331,7 @@ def order_without_nmda(seed: int = 0) -> Order:
 def velocity(seed: int = 0, *, interval: float = 2.0, **neuron: Any) -> Preference:
     """A wave of inputs runs inwards along a dendrite; one of six velocities should be preferred.
 
-    Nine inputs to a branch of 200 µm come one `INTERVALS` after the other, the most distal first.
+    Nine inputs to a branch of 400 µm come one `INTERVALS` after the other, the most distal first.
     All have one weight and none can be delayed. How far apart they sit, the radius of the branch,
     the weight and the share of NMDA are learned. Solved when every other response is at least 5 %
     smaller than the preferred one. `neuron` are options of `SequenceBranch`. `seed` has no part in
@@ -342,10 +342,10 @@ def velocity(seed: int = 0, *, interval: float = 2.0, **neuron: Any) -> Preferen
     del seed
     if interval not in INTERVALS:
         raise ValueError(f"velocity: interval must be one of {INTERVALS} ms; got {interval}.")
-    branch = SequenceBranch(last=8.0 * INTERVALS[-1], wave=True, **{"length": 200.0} | neuron)
+    branch = SequenceBranch(last=8.0 * INTERVALS[-1], wave=True, **{"length": 400.0} | neuron)
     patterns = np.outer(INTERVALS, np.arange(9.0))
     labels = [f"{value:g} ms" for value in INTERVALS]
-    training = Training(configs=128, starts=4, steps=80)
+    training = Training(configs=128, starts=4, steps=150, rate=0.15)
     wanted = INTERVALS.index(interval)
     name = f"velocity_{interval:g}ms"
     return Preference(name, branch, patterns, wanted, lead=LEAD, labels=labels, training=training)

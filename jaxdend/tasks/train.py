@@ -78,53 +78,73 @@ def train(
     run = Run.of(run)
     reached = _reached(run)
     clock = time.perf_counter() - (0.0 if reached is None else reached.seconds)
-    first = space.sample(seed, training.configs)
-    losses = screen(task, first, draws_of(task, seed, SCREEN, training.screen), run.progress)
-    if not np.isfinite(losses).any():
-        raise ValueError(
-            f"{task.name}: none of {training.configs} random configurations has a finite loss; "
-            "narrow the bounds of the neuron's space."
-        )
-    spent = training.configs * (training.screen if task.random else 1)
-    screened, chosen = losses, np.argsort(np.where(np.isfinite(losses), losses, np.inf))
-    if task.random:
-        chosen = chosen[: FINALISTS * training.starts]
-        again = screen(task, first[chosen], draws_of(task, seed, CHOOSE, training.draws))
-        spent += len(chosen) * training.draws
-        screened = losses.copy()
-        screened[chosen] = again
-        chosen = chosen[np.argsort(np.where(np.isfinite(again), again, np.inf))]
-    chosen = chosen[: training.starts]
+    found = _screened(task, seed, training, run.progress)
     judge = (
         Validation(task, seed, training, stop)
         if task.random
         else Watch.of(task, seed, training, stop)
     )
-    starts = first[jnp.asarray(chosen)]
-    enough = reached is None and judge.enough(np.asarray(starts))
+    enough = reached is None and judge.enough(found.starts)
     if enough or training.steps == 0:
-        fitted = _undescended(space, np.asarray(starts), screened[chosen])
-        return _result(task, seed, training, fitted, judge, losses, spent, clock)
+        fitted = _undescended(space, found)
+        return _result(task, seed, training, fitted, judge, found, 0, clock)
     loss, copies = _objective(task, training, seed)
     ended = reached is not None and reached.space == space and judge.catch_up(reached)
     fitted = fit(
         loss,
         space,
         optimizer=optax.adam(training.rate, b2=0.9) if optimizer is None else optimizer,
-        starts=starts,
+        starts=found.starts,
         steps=reached.steps if reached is not None and ended else training.steps,
         draws=key_for(seed, TRAIN) if task.random else None,
         callback=judge,
         run=run,
         about={"task": task.name, "seed": seed, "noise": training.noise, "copies": copies},
     )
-    spent += copies * fitted.evaluations
-    return _result(task, seed, training, fitted, judge, losses, spent, clock)
+    spent = copies * fitted.evaluations
+    return _result(task, seed, training, fitted, judge, found, spent, clock)
 
 
-def _undescended(space: ParameterSpace, starts: np.ndarray, losses: np.ndarray) -> FitResult:
-    """The history of starts `(s, p)` with losses `(s,)` of which none descended."""
-    return FitResult(space, losses[None], starts[None], np.zeros(len(losses), int), ())
+class _Screened(NamedTuple):
+    """What the random configurations came to."""
+
+    losses: np.ndarray  # (n,) of all
+    starts: np.ndarray  # (s, p), the best
+    start_losses: np.ndarray  # (s,)
+    spent: int  # configurations simulated, times draws
+
+
+def _screened(task: AbstractTask, seed: int, training: Training, progress: bool) -> _Screened:
+    """Random configurations and the best of them.
+
+    **Raises:** `ValueError` where none has a finite loss.
+    """
+    first = np.asarray(task.neuron.space.sample(seed, training.configs))
+    losses = screen(task, first, draws_of(task, seed, SCREEN, training.screen), progress)
+    if not np.isfinite(losses).any():
+        raise ValueError(
+            f"{task.name}: none of {training.configs} random configurations has a finite loss; "
+            "narrow the bounds of the neuron's space."
+        )
+    best, spent = _ascending(losses), training.configs * (training.screen if task.random else 1)
+    if not task.random:
+        best = best[: training.starts]
+        return _Screened(losses, first[best], losses[best], spent)
+    best = best[: FINALISTS * training.starts]
+    again = screen(task, first[best], draws_of(task, seed, CHOOSE, training.draws))
+    order = _ascending(again)[: training.starts]
+    spent += len(best) * training.draws
+    return _Screened(losses, first[best[order]], again[order], spent)
+
+
+def _ascending(losses: np.ndarray) -> np.ndarray:
+    return np.argsort(np.where(np.isfinite(losses), losses, np.inf))
+
+
+def _undescended(space: ParameterSpace, found: _Screened) -> FitResult:
+    """The history of starts of which none descended."""
+    still = np.zeros(len(found.starts), int)
+    return FitResult(space, found.start_losses[None], found.starts[None], still, ())
 
 
 def _reached(run: Run) -> FitResult | None:
@@ -202,14 +222,14 @@ def _result(
     training: Training,
     fitted: FitResult,
     judge: Watch | Validation,
-    configs: np.ndarray,
+    found: _Screened,
     spent: int,
     clock: float,
 ) -> TaskResult:
     """The configuration that was chosen, and the start it came from, on the test draws.
 
-    `spent` counts the configurations simulated before; those compared here, the winner and the
-    start it came from are added.
+    `spent` counts the configurations simulated in the descent; those compared here, the winner and
+    the start it came from are added.
     """
     space = task.neuron.space
     if judge.winner is not None and judge.stop:  # stopped where it should
@@ -239,9 +259,9 @@ def _result(
         start_params=as_arrays(space.to_dict(jnp.asarray(start))),
         start_responses=before.responses,
         start_margin=before.margin,
-        configs=configs,
+        configs=found.losses,
         fit=fitted,
-        simulations=(spent + judge.looks + 2 * looked) * len(task.labels),
+        simulations=(found.spent + spent + judge.looks + 2 * looked) * len(task.labels),
         wall_s=time.perf_counter() - clock,
         draws=told[0] if task.random else np.empty((0, len(task.labels))),
         right=after.right,

@@ -39,7 +39,7 @@ _BOUNDS = {
 _PLACES = {"position": Parameter(0.0, 1.0, "linear"), "ra": Parameter(50.0, 400.0, unit="ohm cm")}
 
 
-class TwoInputs(AbstractNeuron):
+class AbstractTwoInputs(AbstractNeuron):
     """A neuron that two inputs excite, by AMPA and NMDA receptors, and that answers with spikes.
 
     An input is one train of events, those of all its fibres pooled, and has one weight: there is
@@ -83,12 +83,12 @@ class TwoInputs(AbstractNeuron):
         return traces.ts, jnp.asarray(traces.v)[:, 0]
 
 
-class SpikingDendrite(TwoInputs):
+class SpikingDendrite(AbstractTwoInputs):
     """A spiking soma with one dendrite, whose last half has active channels or none.
 
     Soma, dendrite, dCaAP and synapses are those of Gidon et al. (2020): 500 µm of dendrite 2 µm
     thick, 37 kΩ cm², 0.45 µF/cm², 35 °C; the soma has the sodium and potassium channels of Traub &
-    Miles. Besides what `TwoInputs` trains: where both inputs act on the dendrite, the axial
+    Miles. Besides what `AbstractTwoInputs` trains: where both inputs act on the dendrite, the axial
     resistivity, and the parameters of the dendrite's channels.
 
     **Arguments:** `dendrite`, `"dcaap"` (the published formula, in one compartment),
@@ -151,7 +151,7 @@ DENDRITES: Mapping[str, Mapping[str, Parameter]] = {
 }
 
 
-class SpikingPoint(TwoInputs):
+class SpikingPoint(AbstractTwoInputs):
     """The soma of `SpikingDendrite` alone, with the same inputs, as a control.
 
     Where its mean voltage may be anything, it computes XOR: two inputs together block it.
