@@ -65,7 +65,9 @@ class AbstractRosenbrock(diffrax.AbstractSolver):
     gated: eqx.AbstractVar[bool]
     tableau: eqx.AbstractClassVar[Tableau]
 
-    term_structure: ClassVar = diffrax.ODETerm
+    term_structure: ClassVar = (
+        diffrax.AbstractTerm
+    )  # of an `ODETerm` diffrax traces the vector field
     interpolation_cls: ClassVar = DenseOutput
 
     @abc.abstractmethod
@@ -109,7 +111,7 @@ class AbstractRosenbrock(diffrax.AbstractSolver):
         gate = None
         if self.gated:
             given, gate = _shut(given)
-        out = rosenbrock_step(self.tableau, eqx.combine(given[0], args), *given[1:])
+        out = _traced_once(self, eqx.combine(given[0], args), *given[1:])
         y1, error, dense = out if gate is None else _opened(out, gate)
         blown = ~(jnp.max(jnp.abs(jax.lax.stop_gradient(y1.v))) <= LIMIT)
         results: Any = diffrax.RESULTS
@@ -158,6 +160,12 @@ class Rodas5P(AbstractRosenbrock):
     def order(self, terms: Any) -> int:
         """Five, the order of convergence in the time step."""
         return 5
+
+
+@eqx.filter_jit
+def _traced_once(solver: AbstractRosenbrock, model: Model, y: State, t: Array, h: Array) -> tuple:
+    """`rosenbrock_step`, whose program JAX remembers: diffrax asks for it three times."""
+    return rosenbrock_step(solver.tableau, model, y, t, h)
 
 
 def rosenbrock_step(

@@ -25,7 +25,9 @@ from jaxdend.mechanisms.base import Env, overrides
 class AbstractStaggered(diffrax.AbstractSolver):
     """What the two schemes share; the model travels as `args`."""
 
-    term_structure: ClassVar = diffrax.ODETerm
+    term_structure: ClassVar = (
+        diffrax.AbstractTerm
+    )  # of an `ODETerm` diffrax traces the vector field
     interpolation_cls: ClassVar = diffrax.LocalLinearInterpolation
     second_order: eqx.AbstractClassVar[bool]
     round_events: eqx.AbstractVar[bool]
