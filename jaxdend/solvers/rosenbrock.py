@@ -65,9 +65,7 @@ class AbstractRosenbrock(diffrax.AbstractSolver):
     gated: eqx.AbstractVar[bool]
     tableau: eqx.AbstractClassVar[Tableau]
 
-    term_structure: ClassVar = (
-        diffrax.AbstractTerm
-    )  # of an `ODETerm` diffrax traces the vector field
+    term_structure: ClassVar = diffrax.AbstractTerm  # an `ODETerm` would be traced for nothing
     interpolation_cls: ClassVar = DenseOutput
 
     @abc.abstractmethod

@@ -25,9 +25,7 @@ from jaxdend.mechanisms.base import Env, overrides
 class AbstractStaggered(diffrax.AbstractSolver):
     """What the two schemes share; the model travels as `args`."""
 
-    term_structure: ClassVar = (
-        diffrax.AbstractTerm
-    )  # of an `ODETerm` diffrax traces the vector field
+    term_structure: ClassVar = diffrax.AbstractTerm  # an `ODETerm` would be traced for nothing
     interpolation_cls: ClassVar = diffrax.LocalLinearInterpolation
     second_order: eqx.AbstractClassVar[bool]
     round_events: eqx.AbstractVar[bool]
