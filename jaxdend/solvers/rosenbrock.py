@@ -23,6 +23,7 @@ from jaxdend._types import as_leaf
 from jaxdend.dynamics import Model, State
 from jaxdend.jacobian import linearise
 from jaxdend.solvers._tableau import RODAS4P, RODAS5P, Tableau
+from jaxdend.solvers.manner import AbstractOwn, Manner
 from jaxdend.solvers.stepwise import LIMIT
 
 _FASTEST = 500.0  # mV/ms
@@ -47,7 +48,7 @@ class DenseOutput(diffrax.AbstractLocalInterpolation):
         return jax.tree.map(partial(_between, theta), self.y0, self.y1, *self.dense)
 
 
-class AbstractRosenbrock(diffrax.AbstractSolver):
+class AbstractRosenbrock(AbstractOwn):
     """What the two methods share. `simulate` lets them choose their own steps.
 
     **Arguments:** `tolerance`, the shift in time, ms, to which the error of one step may amount:
@@ -67,6 +68,10 @@ class AbstractRosenbrock(diffrax.AbstractSolver):
 
     term_structure: ClassVar = diffrax.AbstractTerm  # an `ODETerm` would be traced for nothing
     interpolation_cls: ClassVar = DenseOutput
+
+    @property
+    def manner(self) -> Manner:
+        return Manner(rosenbrock=True)
 
     @abc.abstractmethod
     def order(self, terms: Any) -> int:

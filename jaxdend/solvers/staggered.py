@@ -20,15 +20,20 @@ from jaxtyping import Array
 
 from jaxdend.dynamics import Model, State
 from jaxdend.mechanisms.base import Env, overrides
+from jaxdend.solvers.manner import AbstractOwn, Manner
 
 
-class AbstractStaggered(diffrax.AbstractSolver):
+class AbstractStaggered(AbstractOwn):
     """What the two schemes share; the model travels as `args`."""
 
     term_structure: ClassVar = diffrax.AbstractTerm  # an `ODETerm` would be traced for nothing
     interpolation_cls: ClassVar = diffrax.LocalLinearInterpolation
     second_order: eqx.AbstractClassVar[bool]
     round_events: eqx.AbstractVar[bool]
+
+    @property
+    def manner(self) -> Manner:
+        return Manner(staggered=True, rounded=self.round_events)
 
     @abc.abstractmethod
     def order(self, terms: Any) -> int:
