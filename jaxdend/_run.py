@@ -152,12 +152,12 @@ def _solved(
         controller, dt0 = AtEdges.of(controller, short=True), model.h
     if adjoint is None and setting.manner.staggered:
         adjoint = Stepwise(setting.memory, rows=rows)
-    elif setting.manner.staggered and (forward or direct):
-        adjoint = Stepwise(setting.memory, plain=True, other=adjoint)
     elif adjoint is None:
         size = sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(y0))
         keep = int(min(max_steps, max(16.0, setting.memory / max(size, 1))))
         adjoint = diffrax.RecursiveCheckpointAdjoint(checkpoints=keep)
+    elif setting.manner.staggered and (forward or direct):
+        adjoint = Stepwise(setting.memory, plain=True, other=adjoint)
     if setting.saveat is not None:
         sub = eqx.tree_at(lambda s: s.fn, setting.saveat.subs, save)
         sub = sub if sub.ts is None else eqx.tree_at(lambda s: s.ts, sub, sub.ts - outer.start)
@@ -232,8 +232,7 @@ def _blank_after(ts: Array, values: Array) -> Array:
 def _outside(inputs: tuple, plan: dict[str, Any], n: int) -> Array:
     """Whether a site lies outside the cell, or a recorded one is nowhere."""
     bad = [jnp.any((item.site < -1) | (item.site >= n)) for item in inputs]
-    sites = [what for what in plan.values() if not callable(what)]
-    bad += [jnp.any((what < 0) | (what >= n)) for what in sites]
+    bad += [jnp.any((at < 0) | (at >= n)) for at in plan.values() if not callable(at)]
     return jnp.any(jnp.stack(bad)) if bad else jnp.asarray(False)
 
 

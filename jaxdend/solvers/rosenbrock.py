@@ -6,7 +6,6 @@ Differential Equations II, 2nd ed., IV.7 and VI.3). A step takes one exact Jacob
 factorisation and as many substitutions as the method has stages; see `jacobian` and `_tableau`.
 """
 
-import abc
 from functools import partial
 from typing import Any, ClassVar
 
@@ -73,9 +72,10 @@ class AbstractRosenbrock(AbstractOwn):
     def manner(self) -> Manner:
         return Manner(rosenbrock=True)
 
-    @abc.abstractmethod
     def order(self, terms: Any) -> int:
         """The order of convergence in the time step."""
+        del terms
+        return self.tableau.order
 
     def error_order(self, terms: Any) -> int:
         """The order of the error of one step, as it is estimated."""
@@ -106,7 +106,7 @@ class AbstractRosenbrock(AbstractOwn):
         if args.placed and args.exposed:
             y = jax.lax.cond(
                 made_jump,
-                lambda y: State(args.settle(y.v, y.inputs, t0), *_rest(y)),
+                lambda y: State(args.settle(y.v, y.inputs, t0), y.mechanisms, y.inputs),
                 lambda y: y,
                 y,
             )
@@ -145,10 +145,6 @@ class Rodas4P(AbstractRosenbrock):
     gated: bool = eqx.field(default=True, static=True, kw_only=True)
     tableau: ClassVar[Tableau] = RODAS4P
 
-    def order(self, terms: Any) -> int:
-        """Four, the order of convergence in the time step."""
-        return 4
-
 
 class Rodas5P(AbstractRosenbrock):
     """Order 5, eight stages: for tight tolerances.
@@ -159,10 +155,6 @@ class Rodas5P(AbstractRosenbrock):
     tolerance: Array = eqx.field(default=5e-4, converter=as_leaf)  # () ms
     gated: bool = eqx.field(default=True, static=True, kw_only=True)
     tableau: ClassVar[Tableau] = RODAS5P
-
-    def order(self, terms: Any) -> int:
-        """Five, the order of convergence in the time step."""
-        return 5
 
 
 @eqx.filter_jit
@@ -234,10 +226,6 @@ def _mixed(model: Model, mine: list, others: list) -> list:
         a if item.input.coupled else b
         for item, a, b in zip(model.placed, mine, others, strict=True)
     ]
-
-
-def _rest(y: State) -> tuple[list, list]:
-    return y.mechanisms, y.inputs
 
 
 def _between(theta: Array, a: Array, b: Array, *dense: Array) -> Array:
