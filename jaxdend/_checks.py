@@ -13,7 +13,7 @@ from jaxdend.cell import Cell
 from jaxdend.inputs import AbstractInput
 from jaxdend.mechanisms.base import overrides
 from jaxdend.places import Places
-from jaxdend.solvers import AbstractRosenbrock, AbstractStaggered
+from jaxdend.solvers.manner import manner_of
 from jaxdend.synapses import Binned
 
 
@@ -36,7 +36,7 @@ def count_steps(t0: float, t1: float, dt: float, save_every: int) -> int:
             f"simulate: t1 - t0 = {t1 - t0} ms is not a whole number of steps of dt = {dt} ms; "
             f"use t1 = {t0 + max(steps, 1) * dt:.10g} or change dt."
         )
-    if not isinstance(save_every, int) or save_every < 1 or steps % save_every:
+    if save_every not in range(1, steps + 1) or steps % save_every:
         raise ValueError(
             f"simulate: save_every must be a whole number that divides the {steps} steps; "
             f"got {save_every}."
@@ -49,27 +49,33 @@ def check(cell: Cell, inputs: tuple, solver: diffrax.AbstractSolver) -> tuple:
 
     Raises what the functions below say.
     """
-    if not isinstance(cell, Cell):
-        raise TypeError(
-            f"simulate: expected a Cell first; got {type(cell).__name__}. A Morphology becomes one "
-            "by jd.Cell(morph, max_length=20.0)."
-        )
-    if not isinstance(solver, diffrax.AbstractSolver):
-        raise TypeError(
-            "simulate: solver= takes a solver such as jd.BackwardEuler(), with parentheses, or "
-            f"one of diffrax; got {solver!r}."
-        )
+    _expect(
+        cell, Cell,
+        f"expected a Cell first; got {type(cell).__name__}. A Morphology becomes one by "
+        "jd.Cell(morph, max_length=20.0).",
+    )  # fmt: skip
+    _expect(
+        solver, diffrax.AbstractSolver,
+        "solver= takes a solver such as jd.BackwardEuler(), with parentheses, or one of diffrax; "
+        f"got {solver!r}.",
+    )  # fmt: skip
     inputs = placed_inputs(cell, inputs)
     check_solver(cell, inputs, solver)
     check_numbers(cell, inputs)
     return inputs
 
 
+def _expect(value: Any, kind: type, message: str) -> None:
+    """Refuse a `value` that is not of the `kind`."""
+    if not isinstance(value, kind):
+        raise TypeError(f"simulate: {message}")
+
+
 def check_solver(cell: Cell, inputs: tuple, solver: diffrax.AbstractSolver) -> None:
     """Refuse a solver that would never look at sudden changes of the cell or an input."""
-    if isinstance(solver, AbstractStaggered):
+    manner = manner_of(solver)
+    if manner.staggered:
         return
-    own = isinstance(solver, AbstractRosenbrock)
     for item in cell.inserted:
         name = type(item.mechanism).__name__
         for method in ("trigger", "reset"):
@@ -80,7 +86,7 @@ def check_solver(cell: Cell, inputs: tuple, solver: diffrax.AbstractSolver) -> N
                     "CrankNicolson() or BackwardEuler(), or leave the mechanism out."
                 )
     for item in inputs:
-        if item.eventful and item.coupled and not own:
+        if item.eventful and item.coupled and not manner.rosenbrock:
             raise ValueError(
                 f"simulate: events make the state of {type(item).__name__} jump, and the voltage "
                 f"acts on it, which {type(solver).__name__} cannot follow. Use CrankNicolson(), "
@@ -91,19 +97,22 @@ def check_solver(cell: Cell, inputs: tuple, solver: diffrax.AbstractSolver) -> N
 def placed_inputs(cell: Cell, inputs: tuple) -> tuple:
     """`inputs` with their sites as numbers; refuses what is no input and sites outside."""
     for i, item in enumerate(inputs):
-        if not isinstance(item, AbstractInput):
-            raise TypeError(
-                f"simulate: inputs[{i}] must be a stimulus, clamp or synapse group, an "
-                f"AbstractInput; got {item!r}."
-            )
+        _expect(
+            item, AbstractInput,
+            f"inputs[{i}] must be a stimulus, clamp or synapse group, an AbstractInput; "
+            f"got {item!r}.",
+        )  # fmt: skip
     return tuple(_placed(cell, i, item) for i, item in enumerate(inputs))
 
 
 def _placed(cell: Cell, i: int, item: AbstractInput) -> AbstractInput:
-    def number(leaf: Any) -> Any:
-        return jnp.asarray(cell.sites(leaf, padding=True)) if isinstance(leaf, Places) else leaf
+    def named(leaf: Any) -> bool:
+        return isinstance(leaf, Places)
 
-    if is_concrete(item.site) and not isinstance(item.site, Places):
+    def number(leaf: Any) -> Any:
+        return jnp.asarray(cell.sites(leaf, padding=True)) if named(leaf) else leaf
+
+    if is_concrete(item.site) and not named(item.site):
         known = np.asarray(item.site)
         bad = known[(known < -1) | (known >= cell.n)]
         if bad.size:
@@ -113,7 +122,7 @@ def _placed(cell: Cell, i: int, item: AbstractInput) -> AbstractInput:
                 "cell.locate(...)."
             )
     try:
-        return jax.tree.map(number, item, is_leaf=lambda leaf: isinstance(leaf, Places))
+        return jax.tree.map(number, item, is_leaf=named)
     except ValueError as error:
         name = type(item).__name__
         raise ValueError(f"simulate: {name} (inputs[{i}]): {error}") from None

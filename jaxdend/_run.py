@@ -14,9 +14,9 @@ from jaxdend.dynamics import Model, State, build_model, by_step, vector_field
 from jaxdend.events import Queue
 from jaxdend.inputs import Placed
 from jaxdend.order import Order, cell_order, elimination_order
-from jaxdend.solvers import AbstractRosenbrock, AbstractStaggered
 from jaxdend.solvers.adaptive import AtEdges, TimeShift
 from jaxdend.solvers.edges import Edges
+from jaxdend.solvers.manner import Manner, manner_of
 from jaxdend.solvers.stepwise import LIMIT, Stepwise
 from jaxdend.traces import Traces, with_warning
 
@@ -44,43 +44,33 @@ class Setting(eqx.Module):
     unknown: bool = eqx.field(static=True)  # whether sites have to be checked inside the program
 
     @property
-    def rounded(self) -> bool:
-        """Whether events come at the nearest step, as in NEURON, instead of at their time."""
-        return getattr(self.solver, "round_events", False)
-
-    @property
-    def staggered(self) -> bool:
-        """Whether the solver steps as NEURON does."""
-        return isinstance(self.solver, AbstractStaggered)
-
-    @property
-    def rosenbrock(self) -> bool:
-        """Whether the solver is one of the Rosenbrock methods."""
-        return isinstance(self.solver, AbstractRosenbrock)
+    def manner(self) -> Manner:
+        """How the solver goes through a run."""
+        return manner_of(self.solver)
 
     @property
     def chooses(self) -> bool:
         """Whether steps are chosen by their error."""
-        return self.controller is not None or self.rosenbrock
+        return self.controller is not None or self.manner.rosenbrock
 
 
 @eqx.filter_jit
 def run(numbers: tuple, plan: dict[str, Any], setting: Setting) -> Traces:
     """`diffrax.diffeqsolve` on the cell in the order in which it runs fastest."""
-    cell, inputs, v0, h, grid, t0, made = numbers
+    cell, inputs, begin, h, grid, t0, made = numbers  # `begin`: voltages or a state
     outer = build_model(cell, inputs, start=t0, h=h)  # as recorders see it
-    model, y0 = _prepared(outer, grid, v0, setting)
+    model, y0 = _prepared(outer, grid, begin, setting)
     if setting.unknown:
         y0 = eqx.error_if(y0, _outside(inputs, plan, cell.n), NOWHERE)
     order = (
-        elimination_order(model, y0, setting.rounded)
-        if setting.staggered
+        elimination_order(model, y0, setting.manner.rounded)
+        if setting.manner.staggered
         else cell_order(model, y0)
     )
     if setting.steps == 0:
         return Traces(t0[None], None, None, {}, y0)
 
-    own = setting.staggered or setting.rosenbrock
+    own = setting.manner.staggered or setting.manner.rosenbrock
 
     def look(t: Array, y: State) -> State:
         """`y` as the cell has it; a generic solver leaves voltages without capacitance behind."""
@@ -92,7 +82,7 @@ def run(numbers: tuple, plan: dict[str, Any], setting: Setting) -> Traces:
         values = [  # a list: equinox takes an empty tuple for a leaf
             what(t + t0, seen, outer)
             if callable(what)
-            else (order.voltage(y, what) if setting.staggered else seen.v[what])
+            else (order.voltage(y, what) if setting.manner.staggered else seen.v[what])
             for what in plan.values()
         ]
         # our own solvers say themselves when they failed
@@ -118,21 +108,21 @@ def run(numbers: tuple, plan: dict[str, Any], setting: Setting) -> Traces:
 
 
 def _prepared(
-    outer: Model, grid: Array, v0: Array | State, setting: Setting
+    outer: Model, grid: Array, begin: tuple[Array | None, State | None], setting: Setting
 ) -> tuple[Model, State]:
     """The model with its clock at 0 and its events laid out for the solver; its first state."""
     placed = tuple(Placed(item.input.since(outer.start), item.at) for item in outer.placed)
     model = replace(outer, placed=placed, start=jnp.zeros_like(outer.start))
-    if setting.staggered:
-        model = by_step(model, grid, setting.rounded, setting.widths)
+    if setting.manner.staggered:
+        model = by_step(model, grid, setting.manner.rounded, setting.widths)
     else:
         placed = tuple(Placed(item.input.prepare(), item.at) for item in placed)
         tables = tuple(Queue.of(i) if i.eventful else None for i in model.inputs)
         model = replace(model, placed=placed, tables=tables)
     if setting.chooses:
         model = replace(model, edges=Edges.of(model.inputs, grid.dtype))
-    y0 = _start(model, v0, setting)
-    if not setting.staggered:
+    y0 = _start(model, begin, setting)
+    if not setting.manner.staggered:
         y0 = State(y0.v, y0.mechanisms, model.recall(model.start, y0.inputs))
         y0 = State(model.settle(y0.v, y0.inputs, model.start), y0.mechanisms, y0.inputs)
     return model, y0
@@ -145,7 +135,8 @@ def _solved(
     solver: Any = setting.solver
     adjoint = setting.adjoint
     controller: Any = setting.controller
-    forward = isinstance(adjoint, diffrax.ForwardMode)
+    by_jax = diffrax.ForwardMode, diffrax.DirectAdjoint  # they leave derivatives to JAX itself
+    forward, direct = (isinstance(adjoint, kind) for kind in by_jax)
     dt0, max_steps = None, setting.steps
     if not setting.chooses:
         controller = diffrax.StepTo(grid)
@@ -153,20 +144,20 @@ def _solved(
     else:
         sub = diffrax.SubSaveAt(ts=grid[:: setting.save_every], fn=save)
         max_steps = setting.max_steps or max(64 * setting.steps, MAX_STEPS)
-    if setting.rosenbrock:
+    if setting.manner.rosenbrock:
         solver = replace(solver, gated=not forward)
         inner = TimeShift(tolerance=solver.tolerance) if controller is None else controller
         controller = AtEdges.of(inner, short=False)
     elif setting.chooses:
         controller, dt0 = AtEdges.of(controller, short=True), model.h
-    if adjoint is None and setting.staggered:
+    if adjoint is None and setting.manner.staggered:
         adjoint = Stepwise(setting.memory, rows=rows)
-    elif setting.staggered and isinstance(adjoint, diffrax.ForwardMode | diffrax.DirectAdjoint):
-        adjoint = Stepwise(setting.memory, plain=True, other=adjoint)
     elif adjoint is None:
         size = sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(y0))
         keep = int(min(max_steps, max(16.0, setting.memory / max(size, 1))))
         adjoint = diffrax.RecursiveCheckpointAdjoint(checkpoints=keep)
+    elif setting.manner.staggered and (forward or direct):
+        adjoint = Stepwise(setting.memory, plain=True, other=adjoint)
     if setting.saveat is not None:
         sub = eqx.tree_at(lambda s: s.fn, setting.saveat.subs, save)
         sub = sub if sub.ts is None else eqx.tree_at(lambda s: s.ts, sub, sub.ts - outer.start)
@@ -213,7 +204,7 @@ def _outcome(
     if failed is not None:  # by node, in the order of the run
         when, nodes = jnp.min(failed), order.seating.at(jnp.arange(order.model.tree.n))
         where = jnp.argmin(failed[nodes])
-    elif setting.rosenbrock:
+    elif setting.manner.rosenbrock:
         when = jnp.where(diffrax.is_okay(result), jnp.inf, end)
         where = jnp.argmax(jnp.nan_to_num(jnp.abs(final.v), nan=jnp.inf))
     else:
@@ -241,24 +232,25 @@ def _blank_after(ts: Array, values: Array) -> Array:
 def _outside(inputs: tuple, plan: dict[str, Any], n: int) -> Array:
     """Whether a site lies outside the cell, or a recorded one is nowhere."""
     bad = [jnp.any((item.site < -1) | (item.site >= n)) for item in inputs]
-    sites = [what for what in plan.values() if not callable(what)]
-    bad += [jnp.any((what < 0) | (what >= n)) for what in sites]
+    bad += [jnp.any((at < 0) | (at >= n)) for at in plan.values() if not callable(at)]
     return jnp.any(jnp.stack(bad)) if bad else jnp.asarray(False)
 
 
-def _start(model: Model, v0: Array | State, setting: Setting) -> State:
+def _start(model: Model, given: tuple, setting: Setting) -> State:
     """The first state; one without inputs, as from `rest`, meets them at their beginning."""
-    if not isinstance(v0, State):
-        return model.initial(v0, setting.rounded, setting.staggered)
-    if len(v0.inputs) == len(model.placed):
-        return v0
-    if v0.inputs:
+    v0, state = given
+    rounded, staggered = setting.manner.rounded, setting.manner.staggered
+    if state is None:
+        return model.initial(v0, rounded, staggered)
+    if len(state.inputs) == len(model.placed):
+        return state
+    if state.inputs:
         raise ValueError(
-            f"simulate: v0 is a State with {len(v0.inputs)} inputs, but {len(model.placed)} are "
+            f"simulate: v0 is a State with {len(state.inputs)} inputs, but {len(model.placed)} are "
             "given; go on with the inputs that it came from, or start from a State without any."
         )
-    inputs = model.initial_inputs(v0.v, setting.rounded, setting.staggered)
-    return State(v0.v, v0.mechanisms, inputs)
+    inputs = model.initial_inputs(state.v, rounded, staggered)
+    return State(state.v, state.mechanisms, inputs)
 
 
 def _extent(y: State) -> Array:

@@ -32,10 +32,10 @@ from jaxdend.mechanisms.base import AbstractMechanism
 from jaxdend.morphology import Morphology
 from jaxdend.places import Place
 from jaxdend.regions import label_regions, with_group
-from jaxdend.units import ZERO_CELSIUS
 
 Where = Place | None
 
+COLDEST, HOTTEST = -10.0, 100.0  # °C
 STACKED = (
     "this is a stack of {} cells, for which every array has a leading axis. Map over it: "
     "jax.vmap(lambda cell: ...)(cells)."
@@ -248,8 +248,8 @@ class Cell(AbstractDescribed):
         for each compartment of `where`, in its order.
 
         **Raises:** `ValueError` for numbers that are not finite and > 0 (parameters of mechanisms:
-        NaN), a temperature below absolute zero, a place, mechanism or parameter that is not there,
-        and a mechanism that some compartment of `where` does not have.
+        NaN), a temperature outside -10 to 100 °C, a place, mechanism or parameter that is not
+        there, and a mechanism that some compartment of `where` does not have.
         """
         out: dict[str, Any] = {}
         chosen = self._chosen(where, "set", membrane_only=False)
@@ -327,12 +327,15 @@ class Cell(AbstractDescribed):
 
 
 def _temperature(celsius: ArrayLike) -> Array:
-    """`()` °C, above absolute zero where it is known."""
+    """`()` °C, one at which there is life where it is known: far from it rates overflow."""
     out = number_array("celsius", celsius)
     if out.shape != ():
         raise ValueError(f"celsius must be one number for the whole cell; got shape {out.shape}.")
-    if is_concrete(out) and not -ZERO_CELSIUS < float(out) < np.inf:
-        raise ValueError(f"celsius must be finite and > {-ZERO_CELSIUS} °C; got {float(out)}.")
+    if is_concrete(out) and not COLDEST <= float(out) <= HOTTEST:
+        raise ValueError(
+            f"celsius must be finite and from {COLDEST:g} to {HOTTEST:g} °C (it is not in kelvin); "
+            f"got {float(out)}."
+        )
     return out
 
 

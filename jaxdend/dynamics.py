@@ -24,7 +24,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxdend._small import depends
-from jaxdend._subset import Mask, Subset, whole
+from jaxdend._subset import Mask, Subset, is_concrete, whole
 from jaxdend.cable import TracedTree, Tree, TreeMatrix
 from jaxdend.cell import STACKED, Cell, Inserted
 from jaxdend.events import table_of, traces_at
@@ -208,7 +208,7 @@ class Model(eqx.Module):
     def complete(self, v: Array, extra: Array, current: Array) -> Array:
         """`v` with its algebraic nodes solved for, at `extra` slope (µS), `current` (nA)."""
         fixed = self.membrane.mask(self.tree.n)
-        if isinstance(fixed, np.ndarray) and fixed.all():
+        if is_concrete(fixed) and np.all(fixed):
             return v
         free_edge = jnp.where(~fixed & ~fixed[self.tree.above], self.edge, 0.0)
         known = jnp.where(fixed, v, 0.0)

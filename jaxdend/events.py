@@ -322,13 +322,19 @@ def _longer(x: Array, by: int, value: Any) -> Array:
     return jnp.concatenate([x, jnp.full(by, value, x.dtype)])
 
 
+def binned(group: AbstractInput) -> Binned | None:
+    """The events of `group` where they are counted in bins, else None."""
+    times = getattr(group, "times", None)
+    return times if isinstance(times, Binned) else None
+
+
 def table_of(
     group: AbstractInput, grid: Array, h: Array, rounded: bool, width: int | None
 ) -> EventTable | BinTable:
     """The events of `group` by step; arguments as of `EventTable.of`."""
-    times = getattr(group, "times", None)
-    if isinstance(times, Binned):
-        return BinTable.of(group, times, grid, h, rounded)
+    train = binned(group)
+    if train is not None:
+        return BinTable.of(group, train, grid, h, rounded)
     return EventTable.of(group, grid, h, rounded, width)
 
 

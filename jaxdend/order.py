@@ -96,9 +96,10 @@ def cell_order(model: Model, start: State) -> Order:
 def _seating(model: Model) -> Any:
     if not on_cpu():
         return Unchanged()
-    if isinstance(model.tree, TracedTree):
-        return TracedLayout(model.tree)
-    return layout(model.tree, model.membrane, tuple(item.at for item in model.inserted))
+    tree: Any = model.tree
+    if jax.tree.leaves(tree):  # it is data
+        return TracedLayout(tree)
+    return layout(tree, model.membrane, tuple(item.at for item in model.inserted))
 
 
 def _at(position: Array, nodes: Array) -> Array:

@@ -1,6 +1,7 @@
 """`simulate`: a cell, its inputs, a time; a thin layer over `diffrax.diffeqsolve`."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from types import FunctionType
 from typing import Any
@@ -17,16 +18,15 @@ from jaxdend._errors import SimulationError
 from jaxdend._interrupts import interruptible
 from jaxdend._run import Setting, run
 from jaxdend._same import same, understood
-from jaxdend._subset import Subset, is_concrete
+from jaxdend._subset import is_concrete
 from jaxdend._types import as_leaf, in_current_precision
 from jaxdend.cell import Cell
 from jaxdend.dynamics import Model, State
-from jaxdend.events import widest_step
+from jaxdend.events import binned, widest_step
 from jaxdend.inputs import AbstractInput
 from jaxdend.solvers import CrankNicolson
 from jaxdend.solvers.march import in_bytes
 from jaxdend.solvers.stepwise import LIMIT
-from jaxdend.synapses import Binned
 from jaxdend.traces import Traces
 
 Recorder = Callable[[Array, State, Model], Any]
@@ -97,14 +97,14 @@ def simulate(
     """
     inputs, method = _given(cell, inputs, solver)
     steps = count_steps(t0, t1, dt, save_every)
-    plan, start = _plan(record, cell), _initial(v0, cell.n)
+    plan, begin = _plan(record, cell), _initial(v0, cell.n)
     grid = np.append(0.0, np.cumsum(np.full(2 * steps, dt / 2))[1::2])  # as NEURON adds
-    widths = tuple(_width(group, grid, t0, dt, start) for group in inputs)
+    widths = tuple(_width(group, grid, t0, dt, begin[1]) for group in inputs)
     known = is_concrete([i.site for i in inputs], _places(plan))
     setting = Setting(
-        method, steps, save_every, widths, saveat, event, controller, adjoint, in_bytes(memory),
-        _meter(progress), max_steps, not known)  # fmt: skip
-    numbers = in_current_precision((cell, inputs, start, as_leaf(dt), as_leaf(grid), as_leaf(t0)))
+        method, steps, int(save_every), widths, saveat, event, controller, adjoint,
+        in_bytes(memory), _meter(progress), max_steps, not known)  # fmt: skip
+    numbers = in_current_precision((cell, inputs, begin, as_leaf(dt), as_leaf(grid), as_leaf(t0)))
     traces = (_alone if is_concrete(numbers, plan) else _traced)(numbers, plan, setting)
     if saveat is None and event is None:
         shown = jnp.asarray(np.round(t0 + dt * np.arange(0, steps + 1, save_every), 9), float)
@@ -131,7 +131,7 @@ def _alone(numbers: tuple, plan: dict[str, Any], setting: Setting) -> Traces:
     rows = setting.steps // setting.save_every
     grid, room, made = numbers[4], rows, None
     plain = setting.saveat is None and setting.event is None and setting.adjoint is None
-    if setting.staggered and not setting.chooses and plain:
+    if setting.manner.staggered and not setting.chooses and plain:
         room, made = _room(rows), jnp.asarray(rows)
         more = np.arange(1, (room - rows) * setting.save_every + 1)
         grid = jnp.concatenate([grid, grid[-1] + numbers[3] * more.astype(grid.dtype)])
@@ -202,7 +202,7 @@ def step(
     nothing is raised here.
     **Raises:** `ValueError` as `simulate` does.
     """
-    traces = _lone(cell, inputs, state, t, dt, solver, 1)
+    traces = _lone(cell, inputs, (None, state), t, dt, solver, 1)
     return traces.final
 
 
@@ -224,7 +224,7 @@ def start(
 
 
 def _lone(
-    cell: Cell, inputs: Any, state: Any, t: ArrayLike, dt: float, solver: Any, steps: int
+    cell: Cell, inputs: Any, begin: tuple, t: ArrayLike, dt: float, solver: Any, steps: int
 ) -> Traces:
     inputs, solver = _given(cell, inputs, solver)
     setting = Setting(
@@ -232,7 +232,7 @@ def _lone(
         diffrax.NoProgressMeter(), None, not is_concrete([i.site for i in inputs]),
     )  # fmt: skip
     grid = as_leaf(np.asarray([0.0, dt]))
-    numbers = (cell, inputs, state, as_leaf(dt), grid, as_leaf(t), None)
+    numbers = (cell, inputs, begin, as_leaf(dt), grid, as_leaf(t), None)
     return run(in_current_precision(numbers), {}, setting)
 
 
@@ -263,10 +263,10 @@ def _judged(cell: Cell, traces: Traces, dt: float, max_steps: int | None) -> Tra
     raise SimulationError(_diagnosis(cell, traces, when, dt))
 
 
-def _initial(v0: ArrayLike | State, n: int) -> Array | State:
-    """What a run begins with: a state as it is, or a checked voltage, `()` or `(n,)` mV."""
+def _initial(v0: ArrayLike | State, n: int) -> tuple[Array | None, State | None]:
+    """What a run begins with: a checked voltage, `()` or `(n,)` mV, or a state as it is."""
     if isinstance(v0, State):
-        return v0
+        return None, v0
     try:
         v = jnp.asarray(v0, float)
     except (TypeError, ValueError):
@@ -280,7 +280,7 @@ def _initial(v0: ArrayLike | State, n: int) -> Array | State:
         )
     if is_concrete(v) and not np.all(np.isfinite(v)):
         raise ValueError("simulate: v0 must be finite, in mV; it holds NaN or inf.")
-    return v
+    return v, None
 
 
 def _plan(record: Record, cell: Cell) -> dict[str, Any]:
@@ -320,17 +320,17 @@ def _sites(place: Any, cell: Cell) -> Array:
 
 
 def _width(
-    group: AbstractInput, grid: np.ndarray, t0: float, dt: float, start: Array | State
+    group: AbstractInput, grid: np.ndarray, t0: float, dt: float, begun: State | None
 ) -> int | None:
     """How many events of `group` a single step may have to deliver; `None` when unknown."""
-    times = getattr(group, "times", None)
+    times, train = getattr(group, "times", None), binned(group)
     if not group.eventful or times is None:
         return None
     if getattr(group, "max_per_step", None) is not None:
         return group.max_per_step  # type: ignore[attr-defined]
-    if isinstance(times, Binned):
-        begun = isinstance(start, State) and bool(start.inputs)
-        check_bins(times, type(group).__name__, -np.inf if begun else float(t0), dt)
+    if train is not None:
+        carried = begun is not None and bool(begun.inputs)  # what came before t0 is in the state
+        check_bins(train, type(group).__name__, -np.inf if carried else float(t0), dt)
         return None
     if not is_concrete(times, t0):
         return None
@@ -349,7 +349,7 @@ def _diagnosis(cell: Cell, traces: Traces, when: float, dt: float) -> str:
             worst = int(np.argmax(np.abs(last + 65.0)))
             site = int(np.asarray(traces.sites)[worst])
             text += f"; the last finite voltages reach {last[worst]:.4g} mV at compartment {site}"
-            if isinstance(cell.membrane, Subset):  # a cell of a stack has no names
+            with suppress(ValueError):  # a cell of a stack has no names
                 text += f" ({cell.section_names[cell.section[site]]}, x = {cell.x[site]:.3g})"
     return text + (
         ". Likely causes: a conductance, current or time constant of the wrong unit, or "

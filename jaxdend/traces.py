@@ -4,6 +4,7 @@ import warnings
 from functools import partial
 from typing import Any
 
+import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -51,8 +52,9 @@ def spike_times(
     event, there is no spike.
 
     **Arguments:** `traces` from `simulate`; `column`, which recorded site; `max_spikes`, the length
-    of the result: earliest spikes first, the rest filled with `inf`. Without it the result
-    is as long as there are spikes, or, while tracing (in `jit`, `vmap`, `grad`), 64.
+    of the result: earliest spikes first, the rest filled with `inf`, or with NaN after a run that
+    failed (`traces.result`), whose later spikes nobody knows. Without it the result is as long as
+    there are spikes, or, while tracing (in `jit`, `vmap`, `grad`), 64.
 
     **Returns:** `(s,)` ms.
 
@@ -67,16 +69,23 @@ def spike_times(
             raise ValueError(f"spike_times: max_spikes must be an int; got {max_spikes!r}.")
         if max_spikes < 0:
             raise ValueError(f"spike_times: max_spikes must be >= 0; got {max_spikes}.")
-        return _crossings(traces.ts, v, threshold, column, int(max_spikes))[0]
+        return _filled(traces, _crossings(traces.ts, v, threshold, column, int(max_spikes))[0])
     times, found = _crossings(traces.ts, v, threshold, column, _TRACED)
     if not is_concrete(found):
-        return times
+        return _filled(traces, times)
     number = int(found)
     if number > _TRACED:  # in powers of two, so that programs are shared
         size = 1 << (number - 1).bit_length()
         times, _ = _crossings(traces.ts, v, threshold, column, size)
     with jax.ensure_compile_time_eval():
         return jax.device_put(np.asarray(times)[:number])
+
+
+def _filled(traces: Traces, times: Array) -> Array:
+    """`times (s,)` ms with NaN in place of `inf` where the run failed."""
+    if traces.result is None:  # made by hand
+        return times
+    return jnp.where(diffrax.is_okay(traces.result) | (times < jnp.inf), times, jnp.nan)
 
 
 def expected_bytes(recordings: Any) -> int:

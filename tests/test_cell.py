@@ -62,7 +62,9 @@ def test_ncomp_is_a_number_per_section_or_one_for_each():
             {"max_length": 20.0, "ra": "100"},
             "ra must be a number or an array of numbers; got '100'",
         ),
-        ({"max_length": 20.0, "celsius": -300.0}, "celsius must be finite and > -273.15"),
+        ({"max_length": 20.0, "celsius": -300.0}, "celsius must be finite and from -10 to 100 °C"),
+        ({"max_length": 20.0, "celsius": 1000.0}, "celsius must be finite and from -10 to 100 °C"),
+        ({"max_length": 20.0, "celsius": 310.15}, "it is not in kelvin"),
         ({"max_length": 20.0, "ra": np.ones(3)}, r"ra must be a number or have shape \("),
     ],
 )
@@ -431,6 +433,7 @@ def test_a_graph_must_be_one_tree():
         ({"ra": "3"}, "ra must be a number"),
         ({"cm": [1.0, 1.0, -1.0]}, "cm must be finite and > 0; compartment 2 has -1"),
         ({"celsius": -300.0}, "celsius must be finite"),
+        ({"celsius": 310.0}, "celsius must be finite"),
     ):
         with pytest.raises(ValueError, match=message):
             jd.Cell.from_compartments(**good, **change)

@@ -178,6 +178,8 @@ STEP = jd.Step(0, 0.0, 1.0, 0.1)
         ({"t0": 2.0}, "t1 must lie after t0 = 2.0"),
         ({"save_every": 0}, "save_every"),
         ({"save_every": 3}, "divides the 20 steps; got 3"),
+        ({"save_every": 2.5}, "divides the 20 steps; got 2.5"),
+        ({"save_every": "2"}, "divides the 20 steps; got 2"),
         ({"v0": np.nan}, "v0 must be finite"),
         ({"v0": np.zeros(7)}, r"v0 must be a number, \(4,\) mV"),
     ],

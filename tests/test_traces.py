@@ -166,3 +166,28 @@ def test_very_large_recordings_are_said_so_before_they_are_made(monkeypatch):
     assert said(lambda: jax.vmap(run)(amplitudes[:4])) == []
     (message,) = said(lambda: jax.vmap(jax.vmap(run))(amplitudes[:8].reshape(4, 2)))
     assert "5 numbers at 21 times in each of 8 simulations" in message
+
+
+def test_spikes_after_a_failure_are_unknown():
+    cell = jd.Cell.from_compartments(parent=[-1], axial_resistance=[1.0], area=[1000.0])
+    cell = cell.insert(Leak(g=1e-3, e=-65.0))
+
+    def one(amplitude):
+        step = jd.Step(site=0, onset=1.0, duration=5.0, amplitude=amplitude)
+        traces = jd.simulate(cell, step, t1=8.0, throw=False)
+        return traces, jd.spike_times(traces, max_spikes=3), jd.spike_times(traces)
+
+    amplitudes = jnp.asarray([0.0, 1.2, 1e4])
+    traces, some, many = jax.vmap(one)(amplitudes)
+    for times in (some, many):
+        assert np.all(np.isinf(times[0]))  # at rest: no spike
+        assert 1.0 < times[1, 0] < 8.0
+        assert np.all(np.isinf(times[1, 1:]))
+        assert np.all(np.isnan(times[2, 1:]))  # nobody knows
+    failed = np.asarray(traces.stats["failed_at"])
+    np.testing.assert_array_equal(np.isfinite(failed), [False, False, True])
+    # what was seen before the failure stays, with its derivative
+    by_threshold = jax.jacfwd(lambda x: jd.spike_times(one(1e4)[0], x, max_spikes=2))(0.0)
+    alone = one(1e4)[1]
+    np.testing.assert_array_equal(alone, some[2])
+    assert np.all(np.isfinite(by_threshold[: int(np.sum(np.isfinite(alone)))]))

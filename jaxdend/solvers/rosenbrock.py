@@ -6,7 +6,6 @@ Differential Equations II, 2nd ed., IV.7 and VI.3). A step takes one exact Jacob
 factorisation and as many substitutions as the method has stages; see `jacobian` and `_tableau`.
 """
 
-import abc
 from functools import partial
 from typing import Any, ClassVar
 
@@ -23,6 +22,7 @@ from jaxdend._types import as_leaf
 from jaxdend.dynamics import Model, State
 from jaxdend.jacobian import linearise
 from jaxdend.solvers._tableau import RODAS4P, RODAS5P, Tableau
+from jaxdend.solvers.manner import AbstractOwn, Manner
 from jaxdend.solvers.stepwise import LIMIT
 
 _FASTEST = 500.0  # mV/ms
@@ -47,7 +47,7 @@ class DenseOutput(diffrax.AbstractLocalInterpolation):
         return jax.tree.map(partial(_between, theta), self.y0, self.y1, *self.dense)
 
 
-class AbstractRosenbrock(diffrax.AbstractSolver):
+class AbstractRosenbrock(AbstractOwn):
     """What the two methods share. `simulate` lets them choose their own steps.
 
     **Arguments:** `tolerance`, the shift in time, ms, to which the error of one step may amount:
@@ -65,12 +65,17 @@ class AbstractRosenbrock(diffrax.AbstractSolver):
     gated: eqx.AbstractVar[bool]
     tableau: eqx.AbstractClassVar[Tableau]
 
-    term_structure: ClassVar = diffrax.ODETerm
+    term_structure: ClassVar = diffrax.AbstractTerm  # an `ODETerm` would be traced for nothing
     interpolation_cls: ClassVar = DenseOutput
 
-    @abc.abstractmethod
+    @property
+    def manner(self) -> Manner:
+        return Manner(rosenbrock=True)
+
     def order(self, terms: Any) -> int:
         """The order of convergence in the time step."""
+        del terms
+        return self.tableau.order
 
     def error_order(self, terms: Any) -> int:
         """The order of the error of one step, as it is estimated."""
@@ -101,7 +106,7 @@ class AbstractRosenbrock(diffrax.AbstractSolver):
         if args.placed and args.exposed:
             y = jax.lax.cond(
                 made_jump,
-                lambda y: State(args.settle(y.v, y.inputs, t0), *_rest(y)),
+                lambda y: State(args.settle(y.v, y.inputs, t0), y.mechanisms, y.inputs),
                 lambda y: y,
                 y,
             )
@@ -109,7 +114,7 @@ class AbstractRosenbrock(diffrax.AbstractSolver):
         gate = None
         if self.gated:
             given, gate = _shut(given)
-        out = rosenbrock_step(self.tableau, eqx.combine(given[0], args), *given[1:])
+        out = _traced_once(self, eqx.combine(given[0], args), *given[1:])
         y1, error, dense = out if gate is None else _opened(out, gate)
         blown = ~(jnp.max(jnp.abs(jax.lax.stop_gradient(y1.v))) <= LIMIT)
         results: Any = diffrax.RESULTS
@@ -140,10 +145,6 @@ class Rodas4P(AbstractRosenbrock):
     gated: bool = eqx.field(default=True, static=True, kw_only=True)
     tableau: ClassVar[Tableau] = RODAS4P
 
-    def order(self, terms: Any) -> int:
-        """Four, the order of convergence in the time step."""
-        return 4
-
 
 class Rodas5P(AbstractRosenbrock):
     """Order 5, eight stages: for tight tolerances.
@@ -155,9 +156,11 @@ class Rodas5P(AbstractRosenbrock):
     gated: bool = eqx.field(default=True, static=True, kw_only=True)
     tableau: ClassVar[Tableau] = RODAS5P
 
-    def order(self, terms: Any) -> int:
-        """Five, the order of convergence in the time step."""
-        return 5
+
+@eqx.filter_jit
+def _traced_once(solver: AbstractRosenbrock, model: Model, y: State, t: Array, h: Array) -> tuple:
+    """`rosenbrock_step`, whose program JAX remembers: diffrax asks for it three times."""
+    return rosenbrock_step(solver.tableau, model, y, t, h)
 
 
 def rosenbrock_step(
@@ -223,10 +226,6 @@ def _mixed(model: Model, mine: list, others: list) -> list:
         a if item.input.coupled else b
         for item, a, b in zip(model.placed, mine, others, strict=True)
     ]
-
-
-def _rest(y: State) -> tuple[list, list]:
-    return y.mechanisms, y.inputs
 
 
 def _between(theta: Array, a: Array, b: Array, *dense: Array) -> Array:

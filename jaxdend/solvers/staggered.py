@@ -9,7 +9,6 @@ One step from t_n (Hines 1984; Hines & Carnevale 1997, doi:10.1162/neco.1997.9.6
 4. advance concentrations with the current just used, then the gates at the new voltage.
 """
 
-import abc
 from typing import Any, ClassVar
 
 import diffrax
@@ -20,19 +19,25 @@ from jaxtyping import Array
 
 from jaxdend.dynamics import Model, State
 from jaxdend.mechanisms.base import Env, overrides
+from jaxdend.solvers.manner import AbstractOwn, Manner
 
 
-class AbstractStaggered(diffrax.AbstractSolver):
+class AbstractStaggered(AbstractOwn):
     """What the two schemes share; the model travels as `args`."""
 
-    term_structure: ClassVar = diffrax.ODETerm
+    term_structure: ClassVar = diffrax.AbstractTerm  # an `ODETerm` would be traced for nothing
     interpolation_cls: ClassVar = diffrax.LocalLinearInterpolation
     second_order: eqx.AbstractClassVar[bool]
     round_events: eqx.AbstractVar[bool]
 
-    @abc.abstractmethod
+    @property
+    def manner(self) -> Manner:
+        return Manner(staggered=True, rounded=self.round_events)
+
     def order(self, terms: Any) -> int:
         """The order of convergence in the time step."""
+        del terms
+        return 2 if self.second_order else 1
 
     def init(self, terms: Any, t0: Any, t1: Any, y0: State, args: Model) -> Array:
         """The step counter: time is counted in steps, so that it never drifts."""
@@ -83,10 +88,6 @@ class BackwardEuler(AbstractStaggered):
     round_events: bool = True
     second_order: ClassVar[bool] = False
 
-    def order(self, terms: Any) -> int:
-        """One, the order of convergence in the time step."""
-        return 1
-
 
 class CrankNicolson(AbstractStaggered):
     """Second order, NEURON's `secondorder = 2`: half a step implicitly, then `v1 = 2 v½ - v0`.
@@ -102,10 +103,6 @@ class CrankNicolson(AbstractStaggered):
 
     round_events: bool = False
     second_order: ClassVar[bool] = True
-
-    def order(self, terms: Any) -> int:
-        """Two, the order of convergence in the time step."""
-        return 2
 
 
 def staggered_step(

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from jaxdend.solvers.manner import manner_of
 from jaxdend.solvers.march import Schedule, in_bytes, march, segment_length
-from jaxdend.solvers.staggered import AbstractStaggered
 
 LIMIT = 1e3  # mV, beyond which a voltage counts as blown up
 
@@ -63,7 +63,7 @@ class Stepwise(diffrax.AbstractAdjoint):
         steps = len(stepsize_controller.ts) - 1 if fixed else 0
         every = min(strides, default=steps)
         if (
-            not isinstance(solver, AbstractStaggered)
+            not manner_of(solver).staggered
             or not steps
             or len(strides) > 1
             or steps % every

@@ -68,6 +68,8 @@ def fraction_on(t0: Array, t1: Array, onset: Array, duration: Array) -> Array:
     that their sum has the right one.
     """
     end = onset + duration
+    if t1 is t0:  # asked for a moment: known to be flat between its edges
+        return jnp.where((onset <= t0) & (t0 < end), 1.0, 0.0)
     longer = t1 > t0
     whole = jnp.where(longer, t1 - t0, 1.0)
     inside = jnp.maximum(jnp.minimum(t1, end) - jnp.maximum(t0, onset), 0.0)
