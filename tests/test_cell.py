@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import jaxdend as jd
+from helpers import close
 from jaxdend.channels import HH, Leak
 
 
@@ -110,9 +111,9 @@ def test_the_area_does_not_depend_on_the_cut():
     morph = jd.ball_and_stick(20.0, 500.0, 2.0)
     for length in (500.0, 60.0, 10.0):
         cell = jd.Cell(morph, max_length=length)
-        np.testing.assert_allclose(cell.area.sum(), np.pi * (20.0**2 + 500.0 * 2.0), rtol=1e-6)
+        close(cell.area.sum(), np.pi * (20.0**2 + 500.0 * 2.0), rtol=1e-6)
     pyramid = [float(jd.Cell(jd.pyramidal(), max_length=d).area.sum()) for d in (200.0, 15.0)]
-    np.testing.assert_allclose(*pyramid, rtol=1e-9)
+    close(*pyramid, rtol=1e-9)
 
 
 # --- places -----------------------------------------------------------------------------------
@@ -189,7 +190,7 @@ def test_values_per_compartment_may_be_nan_where_they_are_not_used(cell):
     basal = cell.region("basal")
     g = np.where(basal, 1e-5 * np.arange(cell.n), np.nan)
     index, full = parameters(cell.insert(Leak(g=g), basal), "Leak")
-    np.testing.assert_allclose(full["g"], 1e-5 * index)
+    close(full["g"], 1e-5 * index)
     _, short = parameters(cell.insert(Leak(g=g[basal]), basal), "Leak")
     np.testing.assert_array_equal(short["g"], full["g"])
     with pytest.raises(ValueError, match="Leak: g is NaN at compartment"):
@@ -202,11 +203,11 @@ def test_inserting_again_overwrites_and_extends(cell):
     assert len(both.inserted) == 1
     index, values = parameters(both, "Leak")
     np.testing.assert_array_equal(index, np.arange(9))
-    np.testing.assert_allclose(values["g"], [1e-4] * 4 + [2e-4] * 5)
-    np.testing.assert_allclose(values["e"], [-70.0] * 4 + [-60.0] * 5)
+    close(values["g"], [1e-4] * 4 + [2e-4] * 5)
+    close(values["e"], [-70.0] * 4 + [-60.0] * 5)
     apart = first.insert(Leak(g=3e-4), [8])
     np.testing.assert_array_equal(parameters(apart, "Leak")[0], [0, 1, 2, 3, 4, 5, 8])
-    np.testing.assert_allclose(parameters(apart, "Leak")[1]["g"][-1], 3e-4)
+    close(parameters(apart, "Leak")[1]["g"][-1], 3e-4)
     again = first.insert(Leak(g=5e-4), np.arange(0, 6))
     assert parameters(again, "Leak")[1]["g"] == 5e-4
 
@@ -286,7 +287,7 @@ def test_set_by_region_and_per_compartment(cell):
     np.testing.assert_array_equal(out.cm, np.where(apical, 2.0, 1.0))
     np.testing.assert_array_equal(out.ra, np.where(apical, 70.0, 100.0))
     values = np.linspace(1.0, 2.0, cell.n)
-    np.testing.assert_allclose(cell.set(cm=values).cm, values)
+    close(cell.set(cm=values).cm, values)
     assert float(cell.set(celsius=34.0).celsius) == 34.0
     assert np.all(np.asarray(cell.cm) == 1.0)
 
@@ -298,7 +299,7 @@ def test_a_new_radius_is_a_new_cylinder():
     thin, thick = stick(2.0), stick(3.0)
     out = thin.set("dendrite", radius=1.5)
     for name in ("area", "radius", "own", "via"):
-        np.testing.assert_allclose(getattr(out, name), getattr(thick, name), rtol=1e-6)
+        close(getattr(out, name), getattr(thick, name), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -348,7 +349,7 @@ def test_known_numbers_inside_jit(cell, dtype, shape):
         for name in ("cm", "ra", "radius", "area", "celsius"):
             x = getattr(inside, name)
             assert x.dtype == np.float64, name
-            np.testing.assert_allclose(x, getattr(right, name), rtol=1e-12)
+            close(x, getattr(right, name), rtol=1e-12)
             for other in (made, graph) if name in bare else ():
                 np.testing.assert_array_equal(getattr(other, name), getattr(right, name))
 
@@ -383,7 +384,7 @@ def test_traced_numbers_of_the_cable(cell):
 
     inside = int(cell.region("apical").sum())
     assert float(jax.jit(jax.grad(total))(2.0)) == inside + 1
-    np.testing.assert_allclose(jax.vmap(total)(jnp.array([2.0, 3.0]))[1], total(3.0))
+    close(jax.vmap(total)(jnp.array([2.0, 3.0]))[1], total(3.0))
 
 
 # --- from a graph -----------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import pytest
 
 import jaxdend as jd
 import neuron_geometry as oracle
+from helpers import approx, close
 from jaxdend.channels import Leak
 from jaxdend.events import EventTable, delivery_step, widest_step
 from jaxdend.synapses import AlphaSynapse, ExpSyn
@@ -45,7 +46,7 @@ def test_carried_traces_equal_the_sum_over_events(group):
     mid = (np.arange(STEPS) + 0.5) * H
     expected = np.stack([np.asarray(group.summed(t)) for t in mid])
     width = widest_step(TIMES, GRID, H)
-    np.testing.assert_allclose(carried(group, False, width), expected, rtol=0, atol=1e-15)
+    close(carried(group, False, width), expected, rtol=0, atol=1e-15)
 
 
 @pytest.mark.parametrize("rounded", [False, True])
@@ -62,7 +63,7 @@ def test_known_and_traced_times_give_the_same_voltage():
         synapse = ExpSyn(np.array([0, 0]), WEIGHT, times, tau=3.0)
         return jd.simulate(cell, synapse, t1=10.0).v
 
-    np.testing.assert_allclose(run(TIMES), jax.jit(run)(TIMES), rtol=0, atol=1e-12)
+    close(run(TIMES), jax.jit(run)(TIMES), rtol=0, atol=1e-12)
 
 
 def test_an_event_belongs_to_the_step_nearest_to_it():
@@ -99,7 +100,7 @@ def test_rounding_is_that_of_neuron():
     cell = jd.Cell(jd.single_compartment(), max_length=30.0).insert(Leak(g=1e-4, e=-65.0))
     ours = jd.Exp2Syn(0, weight=2e-3, times=times, tau1=0.5, tau2=4.0)
     traces = jd.simulate(cell, ours, t1=STEPS * H, solver=jd.BackwardEuler())
-    np.testing.assert_allclose(traces.v[:, 0], np.array(v), rtol=0, atol=1e-9)
+    close(traces.v[:, 0], np.array(v), rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("dt", [0.05, 0.025, 0.001])
@@ -126,7 +127,7 @@ def test_half_way_between_steps_rounding_decides_as_in_neuron(dt):
     cell = jd.Cell(jd.single_compartment(), max_length=30.0).insert(Leak(g=1e-4, e=-65.0))
     ours = ExpSyn(0, weight=2e-4, times=times, tau=2.0)
     traces = jd.simulate(cell, ours, t1=steps * dt, dt=dt, solver=jd.BackwardEuler())
-    np.testing.assert_allclose(traces.v[:, 0], np.array(v), rtol=0, atol=1e-9)
+    close(traces.v[:, 0], np.array(v), rtol=0, atol=1e-9)
 
 
 def test_an_event_where_runs_join_is_delivered_once():
@@ -145,7 +146,7 @@ def test_an_event_where_runs_join_is_delivered_once():
 
     for shift in (-1e-3, -1e-12, 0.0, 1e-12, 1e-10, 1e-3):
         first, second = halves(jnp.asarray(3.0 - 0.0125 + shift))
-        assert float(second) == pytest.approx(1e-3, rel=1e-6)
+        assert float(second) == approx(1e-3, rel=1e-6)
         assert (float(first) > 0) == (shift < 1e-4)
 
 

@@ -109,4 +109,4 @@ def binned_events(
     check_array("binned_events: counts", counts, "nonnegative", [shape])  # type: ignore[list-item]
     check_array("binned_events: width", width, "positive", [()])
     check_array("binned_events: onset", onset, "finite", [()])
-    return (onset + width * jnp.arange(counts.shape[1]))[None], counts
+    return (onset + width * jnp.arange(counts.shape[1], dtype=width.dtype))[None], counts

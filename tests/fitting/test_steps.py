@@ -4,6 +4,7 @@ import numpy as np
 import optax
 import pytest
 
+from helpers import close
 from jaxdend.fitting import Parameter, ParameterSpace, fit, normalised, polyak
 from running import QUIET
 
@@ -22,8 +23,8 @@ def test_polyak_is_its_formula(beta):
     rule = polyak(rate=0.25, beta=beta, f_min=1.0)
     gradient = {"x": jnp.asarray([3.0, 0.0]), "y": jnp.asarray(4.0)}
     move, _ = rule.update(gradient, rule.init(gradient), value=jnp.asarray(5.0))
-    np.testing.assert_allclose(move["x"], [-0.25 * 4 * 3 / 5**beta, 0.0], rtol=1e-12)
-    np.testing.assert_allclose(move["y"], -0.25 * 4 * 4 / 5**beta, rtol=1e-12)
+    close(move["x"], [-0.25 * 4 * 3 / 5**beta, 0.0], rtol=1e-12)
+    close(move["y"], -0.25 * 4 * 4 / 5**beta, rtol=1e-12)
 
 
 def test_polyak_with_beta_two_solves_a_quadratic_at_the_known_rate():
@@ -31,7 +32,7 @@ def test_polyak_with_beta_two_solves_a_quadratic_at_the_known_rate():
     rule = polyak(rate=1.0, beta=2.0)
     x = jnp.asarray([3.0, -2.0])
     move, _ = rule.update(2 * x, rule.init(x), value=jnp.sum(x**2))
-    np.testing.assert_allclose(x + move, x / 2, rtol=1e-12)
+    close(x + move, x / 2, rtol=1e-12)
 
 
 def test_polyak_takes_a_schedule_and_never_climbs_below_its_minimum():
@@ -40,7 +41,7 @@ def test_polyak_takes_a_schedule_and_never_climbs_below_its_minimum():
     first, state = rule.update(jnp.ones(1), state, value=jnp.asarray(2.0))
     second, state = rule.update(jnp.ones(1), state, value=jnp.asarray(2.0))
     below, _ = rule.update(jnp.ones(1), state, value=jnp.asarray(-1.0))
-    np.testing.assert_allclose([first[0], second[0], below[0]], [-2.0, -1.0, 0.0])
+    close([first[0], second[0], below[0]], [-2.0, -1.0, 0.0])
 
 
 def test_normalised_steps_have_the_length_of_the_rate():
@@ -48,7 +49,7 @@ def test_normalised_steps_have_the_length_of_the_rate():
     for size in (1e-8, 1.0, 1e8):
         gradient = size * jnp.asarray([0.6, -0.8])
         move, _ = rule.update(gradient, rule.init(gradient))
-        np.testing.assert_allclose(move, [-0.18, 0.24], rtol=1e-9)
+        close(move, [-0.18, 0.24], rtol=1e-9)
 
 
 @pytest.mark.parametrize("rule", [polyak(), normalised(), normalised(beta=0.5)])
@@ -74,7 +75,7 @@ def test_every_start_of_a_fit_has_its_own(rule):
     options = {"optimizer": rule, "steps": 150, "chunk": 50, "clip": None, "run": QUIET}
     together = fit(loss, SPACE, starts=starts, **options)
     alone = fit(loss, SPACE, starts=starts[3:4], **options)
-    np.testing.assert_allclose(together.losses[:, 3:4], alone.losses, rtol=1e-7)
+    close(together.losses[:, 3:4], alone.losses, rtol=1e-7)
     assert np.all(together.best_losses < 0.05 * together.losses[0])
 
 
@@ -88,4 +89,4 @@ def test_a_start_at_the_minimum_stays_there():
         bowl, SPACE, starts=target[None], steps=3, clip=None, optimizer=polyak(), run=QUIET
     )
     assert jax.numpy.isfinite(result.vectors).all()
-    np.testing.assert_allclose(result.vectors[-1], result.vectors[0], atol=1e-6)
+    close(result.vectors[-1], result.vectors[0], atol=1e-6)

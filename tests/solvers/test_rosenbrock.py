@@ -8,6 +8,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import jaxdend as jd
+from helpers import close
 from jaxdend import SimulationError
 from jaxdend.channels import HH, SK, CaHVA, CalciumShell, Leak
 from jaxdend.dynamics import State, build_model, by_step
@@ -81,7 +82,7 @@ def test_published_coefficients_have_their_order_on_a_differential_algebraic_sys
     exact = solve(512)[0]
     errors = [np.abs(solve(n)[0] - exact).max() for n in (16, 32, 64)]
     orders = np.log2(np.divide(errors[:-1], errors[1:]))
-    np.testing.assert_allclose(orders, tableau.order, atol=0.35)
+    close(orders, tableau.order, atol=0.35)
     _, inside, t = solve(32)
     fine = solve(320, end=t)[0]
     assert np.abs(inside - fine).max() < 20 * errors[1] + 1e-7
@@ -238,7 +239,7 @@ def test_gradients_to_amplitude_onset_event_times_and_weights_match_differences(
         change = jnp.zeros(4).at[i].set(step)
         numeric = (loss(numbers + change) - loss(numbers - change)) / (2 * step)
         print(i, gradient[i], numeric)
-        np.testing.assert_allclose(gradient[i], numeric, rtol=1e-3)
+        close(gradient[i], numeric, rtol=1e-3)
 
 
 @pytest.mark.slow
@@ -253,7 +254,7 @@ def test_forward_mode_matches_differences():
 
     h = 1e-4
     numeric = (both(0.3 + h)[0] - both(0.3 - h)[0]) / (2 * h)
-    np.testing.assert_allclose(both(0.3)[1], numeric, rtol=1e-3)
+    close(both(0.3)[1], numeric, rtol=1e-3)
 
 
 @pytest.mark.slow
@@ -261,7 +262,7 @@ def test_a_batch_is_its_members():
     rows = jnp.stack([jnp.asarray(NUMBERS), jnp.asarray(NUMBERS) * jnp.asarray([0.5, 1, 1, 2])])
     together = jax.vmap(lambda numbers: small(numbers).v)(rows)
     for row, v in zip(rows, together, strict=True):
-        np.testing.assert_allclose(v, small(tuple(row)).v, atol=1e-7)
+        close(v, small(tuple(row)).v, atol=1e-7)
 
 
 def test_a_failed_run_says_why():
@@ -283,7 +284,7 @@ def test_more_events_at_one_instant_than_are_delivered_at_once():
     options = {"t1": 4.0, "dt": 0.1, "record": [0], "solver": Rodas4P()}
     many, one = (jd.simulate(CELL, group, **options) for group in groups)
     assert float(jnp.ptp(one.v)) > 1.0
-    np.testing.assert_allclose(many.v, one.v, atol=1e-9)
+    close(many.v, one.v, atol=1e-9)
 
 
 @pytest.mark.slow
@@ -294,7 +295,7 @@ def test_a_voltage_clamp_and_a_run_in_two_parts():
     assert abs(float(whole.v[29, 0]) + 20.0) < 0.5
     first = jd.simulate(CELL, clamp, t1=3.0, **options)
     second = jd.simulate(CELL, clamp, t0=3.0, t1=6.0, v0=first.final, **options)
-    np.testing.assert_allclose(np.vstack([first.v, second.v[1:]]), whole.v, atol=2e-4)
+    close(np.vstack([first.v, second.v[1:]]), whole.v, atol=2e-4)
 
 
 @pytest.mark.slow
@@ -309,4 +310,4 @@ def test_a_refused_step_that_overflowed_leaves_no_trace_in_the_gradient():
         return run.v[-1, 0]
 
     numeric = (late(8.01) - late(7.99)) / 0.02
-    np.testing.assert_allclose(jax.grad(late)(8.0), numeric, rtol=1e-2)
+    close(jax.grad(late)(8.0), numeric, rtol=1e-2)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import jaxdend as jd
+from helpers import approx
 from jaxdend.channels import HH, Leak
 
 END = 8.0
@@ -60,7 +61,7 @@ def test_the_schemes_converge_at_their_order(kind, end_nodes):
             errors.append(np.sqrt(np.mean((np.asarray(traces.v) - exact) ** 2)))
         slope = np.log(errors[0] / errors[1]) / np.log(STEPS[0] / STEPS[1])
         print("ORDERS", kind, end_nodes, order, slope, errors)
-        assert slope == pytest.approx(order, abs=0.15)
+        assert slope == approx(order, abs=0.15)
 
 
 def test_a_step_into_a_node_without_capacitance_does_not_ring():
