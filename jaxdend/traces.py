@@ -166,7 +166,7 @@ def _crossings(
     found = spike < number
     block = jnp.minimum(jnp.searchsorted(ends, spike, side="right"), blocks - 1)
     before = jnp.where(block > 0, ends[block - 1], 0)
-    sample = block[:, None] * _WIDTH + jnp.arange(_WIDTH)
+    sample = block[:, None] * _WIDTH + jnp.arange(_WIDTH)[None]
     here = jnp.minimum(sample, last - 1)
     inside = up(known[here, column], known[here + 1, column]) & (sample < last)
     rank = jnp.cumsum(inside, axis=1) + before[:, None]

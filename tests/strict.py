@@ -1,24 +1,36 @@
 """What checks annotated shapes and types: a whole number is a number, as in every call."""
 
 from collections.abc import Callable
-from typing import Any, Never, Self, get_args
+from types import UnionType
+from typing import Any, Never, Self, Union, get_args
 
+import numpy as np
 from beartype import BeartypeConf, beartype
+from jax import Array
 from jax.typing import ArrayLike
 
 _check = beartype(conf=BeartypeConf(is_pep484_tower=True))
 
 
 def checked(function: Callable) -> Callable:
-    """`function`, which looks at its arguments and at what it returns.
+    """`function`, which looks at its arguments and at what it returns, with these exceptions.
 
-    Left out are `ArrayLike` arguments, which are what users give: the library looks at them itself
-    and takes lists as well; and what beartype refuses here, `Self`, known to it only where it
-    decorates whole classes, and `Never`.
+    An argument that is an `Array` may be a number or numpy's array too, as in JAX's functions. Left
+    out are `ArrayLike` arguments, which are what users give: the library looks at them itself, and
+    takes lists as well; and what beartype refuses here, `Self`, known to it only where it decorates
+    whole classes, and `Never`.
     """
     hints = getattr(function, "__annotations__", {})
     for name, hint in list(hints.items()):
-        given = name != "return" and set(get_args(ArrayLike)) <= set(get_args(hint))
-        if given or hint is Self or hint is Never:
+        parts = get_args(hint) or (hint,)
+        if hint is Self or hint is Never:
             hints[name] = Any
+        elif name != "return" and all(one in parts for one in get_args(ArrayLike)):
+            hints[name] = Any
+        elif name != "return" and (hint is Array or (Array in parts and _is_union(hint))):
+            hints[name] = hint | np.ndarray | np.number | float
     return _check(function)
+
+
+def _is_union(hint: Any) -> bool:
+    return getattr(hint, "__origin__", None) is Union or isinstance(hint, UnionType)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxdend as jd
-from helpers import approx, close
+from helpers import approx, close, tol
 from jaxdend.channels import HH, LIF, DCaAP, Leak
 from jaxdend.mechanisms.base import AbstractChannel
 
@@ -92,6 +92,7 @@ def test_going_on_from_the_final_state_equals_one_run(cell, solver):
     close(second.v, whole.v[40:], rtol=0, atol=1e-9)
 
 
+@pytest.mark.float64("in float32 rounding hides the order of the method")
 def test_a_solver_of_diffrax_gives_the_same_trace(cell):
     stimulus = jd.Step(0, 0.5, 2.0, 0.05)
     options = {"t1": 3.0, "record": [0, 3]}
@@ -119,7 +120,7 @@ def test_progress_runs(cell):
 
 def test_rest_holds_still(cell):
     v = jd.simulate(cell, t1=5.0, dt=0.05, v0=jd.rest(cell)).v
-    assert float(jnp.max(jnp.abs(v - v[0]))) < 1e-6
+    assert float(jnp.max(jnp.abs(v - v[:1]))) < 1e-6
 
 
 # --- spikes -----------------------------------------------------------------------------------
@@ -129,7 +130,7 @@ def test_spike_times(spiking):
     times = np.asarray(jd.spike_times(spiking))
     v, ts = np.asarray(spiking.v[:, 0]), np.asarray(spiking.ts)
     assert len(times) == np.sum((v[:-1] < 0) & (v[1:] >= 0)) >= 2
-    close(np.interp(times, ts, v), 0.0, atol=1e-9)
+    close(np.interp(times, ts, v), 0.0, atol=tol(1e-9, 1e-4))
     padded = jax.jit(jd.spike_times)(spiking)
     assert padded.shape == (64,)
     close(padded[: len(times)], times, rtol=1e-12)

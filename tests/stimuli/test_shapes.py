@@ -74,7 +74,7 @@ def test_dual_exponential_peaks_at_its_amplitude():
 
 def test_derivative_of_the_charge_at_an_aligned_onset():
     """The onset lies on a step boundary: the two neighbours share the derivative."""
-    edges = jnp.arange(41) * 0.25
+    edges = jnp.arange(41.0) * 0.25
 
     def charge(onset):
         means = jax.vmap(Step(0, onset, 3.0, 2.0).current)(edges[:-1], edges[1:])[:, 0]
