@@ -29,7 +29,7 @@ _RULES: dict[str, tuple[Callable[[np.ndarray], np.ndarray], str]] = {
 }
 
 
-def as_leaf(value: ArrayLike) -> Any:  # an Array
+def as_leaf(value: ArrayLike) -> Array:
     """A floating array leaf, so that a new number never recompiles.
 
     What is no number comes back unchanged, for `check_fields` to name the field it was given to.
@@ -40,11 +40,11 @@ def as_leaf(value: ArrayLike) -> Any:  # an Array
         if not is_concrete(value):
             return jnp.asarray(value, dtype=jnp.result_type(float))
         if np.asarray(value).dtype.kind in "SUOc":  # numpy would read a number in a text
-            return value
+            return value  # type: ignore[return-value]
         with jax.ensure_compile_time_eval():  # known numbers stay known inside `jit`
             return jnp.asarray(value, dtype=jnp.result_type(float))
     except (TypeError, ValueError):
-        return value
+        return value  # type: ignore[return-value]
 
 
 def in_current_precision(numbers: Any) -> Any:
@@ -57,7 +57,7 @@ def in_current_precision(numbers: Any) -> Any:
     return jax.tree.map(cast, numbers)
 
 
-def as_row(value: ArrayLike) -> Any:  # an Array
+def as_row(value: ArrayLike) -> Array:
     """Does what `as_leaf` does, and turns a number into an array of shape `(1,)`."""
     leaf = as_leaf(value)
     return leaf[None] if isinstance(leaf, jax.Array) and leaf.ndim == 0 else leaf

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from types import UnionType
-from typing import Any, Never, Self, Union, get_args
+from typing import Any, Never, Self, Union, get_args, get_origin
 
 import numpy as np
 from beartype import BeartypeConf, beartype
 from jax import Array
 from jax.typing import ArrayLike
+
+# They hand back what is no number as it came, for a check to name the field that it was given to.
+CONVERTERS = ("as_leaf", "as_row", "as_times")
 
 _check = beartype(conf=BeartypeConf(is_pep484_tower=True))
 
@@ -17,20 +20,18 @@ def checked(function: Callable) -> Callable:
 
     An argument that is an `Array` may be a number or numpy's array too, as in JAX's functions. Left
     out are `ArrayLike` arguments, which are what users give: the library looks at them itself, and
-    takes lists as well; and what beartype refuses here, `Self`, known to it only where it decorates
-    whole classes, and `Never`.
+    takes lists as well; what `CONVERTERS` return; and what beartype refuses here, `Self`, known to
+    it only where it decorates whole classes, and `Never`.
     """
     hints = getattr(function, "__annotations__", {})
     for name, hint in list(hints.items()):
         parts = get_args(hint) or (hint,)
         if hint is Self or hint is Never:
             hints[name] = Any
-        elif name != "return" and all(one in parts for one in get_args(ArrayLike)):
+        elif name == "return":
+            hints[name] = Any if function.__qualname__ in CONVERTERS else hint
+        elif all(one in parts for one in get_args(ArrayLike)):
             hints[name] = Any
-        elif name != "return" and (hint is Array or (Array in parts and _is_union(hint))):
+        elif hint is Array or (Array in parts and get_origin(hint) in (Union, UnionType)):
             hints[name] = hint | np.ndarray | np.number | float
     return _check(function)
-
-
-def _is_union(hint: Any) -> bool:
-    return getattr(hint, "__origin__", None) is Union or isinstance(hint, UnionType)

@@ -22,7 +22,7 @@ from jaxdend.synapses.binned import Binned
 Kinetics = tuple[Array, ...]
 
 
-def as_times(value: ArrayLike | Binned) -> Any:  # an Array, or Binned
+def as_times(value: ArrayLike | Binned) -> Array | Binned:
     """Turns event times into an array, and leaves counts in bins as they are."""
     return value if isinstance(value, Binned) else as_row(value)
 
