@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -14,6 +15,12 @@ REFERENCE = ROOT.parent / "shared" / "reference"
 # What is asked at most of float32, whose numbers are 6e-8 of themselves apart: a hundred roundings
 # for each number, and ten of the largest, of which small differences are made.
 SINGLE_RTOL, SINGLE_ATOL = 1e-5, 1e-6
+
+# for what is tested in both; there is no float64 in the pass in float32
+PRECISIONS = [
+    jnp.float32,
+    pytest.param(jnp.float64, marks=pytest.mark.float64("its numbers are float64")),
+]
 
 
 def tol(f64: float, f32: float) -> float:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from types import UnionType
-from typing import Any, Never, Self, Union, get_args, get_origin
+from typing import Any, Self, Union, get_args, get_origin
 
 import numpy as np
 from beartype import BeartypeConf, beartype
@@ -19,18 +19,18 @@ def checked(function: Callable) -> Callable:
     """`function`, which looks at its arguments and at what it returns, with these exceptions.
 
     An argument that is an `Array` may be a number or numpy's array too, as in JAX's functions. Left
-    out are `ArrayLike` arguments, which are what users give: the library looks at them itself, and
-    takes lists as well; what `CONVERTERS` return; and what beartype refuses here, `Self`, known to
-    it only where it decorates whole classes, and `Never`.
+    out are the arguments of constructors and `ArrayLike` ones, which are what users give: the
+    library looks at them itself, refuses them by name, and takes lists as well; what `CONVERTERS`
+    return; and `Self`, which beartype knows only where it decorates whole classes.
     """
     hints = getattr(function, "__annotations__", {})
     for name, hint in list(hints.items()):
         parts = get_args(hint) or (hint,)
-        if hint is Self or hint is Never:
+        if hint is Self:
             hints[name] = Any
         elif name == "return":
             hints[name] = Any if function.__qualname__ in CONVERTERS else hint
-        elif all(one in parts for one in get_args(ArrayLike)):
+        elif function.__name__ == "__init__" or all(one in parts for one in get_args(ArrayLike)):
             hints[name] = Any
         elif hint is Array or (Array in parts and get_origin(hint) in (Union, UnionType)):
             hints[name] = hint | np.ndarray | np.number | float

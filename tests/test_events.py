@@ -104,6 +104,7 @@ def test_rounding_is_that_of_neuron():
 
 
 @pytest.mark.parametrize("dt", [0.05, 0.025, 0.001])
+@pytest.mark.float64("it is float64's rounding that decides")
 def test_half_way_between_steps_rounding_decides_as_in_neuron(dt):
     """Events at t + dt/2, which NEURON's sums of dt/2 miss by rounding, either way."""
     h = oracle.empty_neuron()

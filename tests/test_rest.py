@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxdend as jd
-from helpers import close
+from helpers import close, tol
 from jaxdend.channels import HH, SK, CaHVA, CalciumShell, Leak
 from jaxdend.dynamics import vector_field
 
@@ -37,9 +37,9 @@ def largest_rate(cell: jd.Cell, state: jd.State) -> float:
 def test_nothing_moves_at_rest(make):
     cell = make()
     state = jd.rest(cell)
-    assert largest_rate(cell, state) < 1e-9
+    assert largest_rate(cell, state) < tol(1e-9, 1e-3)
     traces = jd.simulate(cell, t1=20.0, v0=state)
-    assert np.ptp(traces.v, axis=0).max() < 1e-8
+    assert np.ptp(traces.v, axis=0).max() < tol(1e-8, 1e-3)
 
 
 def test_it_is_where_a_long_simulation_ends():
@@ -54,6 +54,7 @@ def test_it_is_where_a_long_simulation_ends():
     assert np.all(calcium > 1e-4)  # calcium flows in
 
 
+@pytest.mark.float64("differences of a loss drown in rounding in float32")
 def test_its_gradient_is_implicit_and_right():
     @jax.jit
     def found(log_x):

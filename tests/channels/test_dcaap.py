@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import jaxdend as jd
-from helpers import approx, close
+from helpers import PRECISIONS, approx, close
 from jaxdend.channels import DCaAP, Leak
 from jaxdend.mechanisms.base import Env
 
@@ -71,7 +71,7 @@ def test_step_and_derivative_agree():
     close(channel.current(v, x, ENV), 1.6 * 0.2, rtol=1e-12)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("dtype", PRECISIONS)
 @pytest.mark.parametrize("v", [-1000.0, -75.0, -36.0, -30.0, 1000.0])
 def test_surrogate_changes_gradients_only(dtype, v):
     def used(v, surrogate):

@@ -10,7 +10,7 @@ import pytest
 
 import jaxdend as jd
 from channels.formulas import ADEX, IZHIKEVICH
-from helpers import approx, close
+from helpers import PRECISIONS, approx, close
 from jaxdend.channels import CHANNELS, LIF, AdEx, Izhikevich, Leak
 from jaxdend.mechanisms.base import Env
 
@@ -225,7 +225,7 @@ def test_two_resets_of_different_compartments():
         close(both.v[:, column], alone.v[:, 0], rtol=0, atol=2e-3)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("dtype", PRECISIONS)
 @pytest.mark.parametrize("made", [LIF, Izhikevich, AdEx])
 def test_surrogate_changes_gradients_only(made, dtype):
     def after(v, surrogate):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from helpers import approx, close, tol
+from helpers import PRECISIONS, approx, close, tol
 from jaxdend.mechanisms.ions import IONS, ghk, ghk_drive, nernst, thermal_voltage
 from jaxdend.units import F, R
 
@@ -34,13 +34,7 @@ def test_ghk_is_its_formula_and_vanishes_at_the_nernst_potential():
     assert float(ghk(2, 0.0, 1e-3, 2.0, 35.0)) == approx(2 * F * 1e-3 * (1e-3 - 2))
 
 
-@pytest.mark.parametrize(
-    "dtype",
-    [
-        jnp.float32,
-        pytest.param(jnp.float64, marks=pytest.mark.float64("its numbers are float64")),
-    ],
-)
+@pytest.mark.parametrize("dtype", PRECISIONS)
 @pytest.mark.parametrize("charge", [1, 2, -1])
 def test_ghk_is_finite_with_its_gradient(charge, dtype):
     v = jnp.asarray(V, dtype)

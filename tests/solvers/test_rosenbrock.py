@@ -47,6 +47,7 @@ def model_of(cell: jd.Cell, inputs: tuple) -> jd.dynamics.Model:
 
 
 @TABLEAUS
+@pytest.mark.float64("in float32 rounding hides the order of the method")
 def test_published_coefficients_have_their_order_on_a_differential_algebraic_system(tableau):
     """0 = g(y, z), y' = f(t, y, z) with dense linear algebra; also the dense output."""
     mass = np.diag([1.0, 1.0, 0.0])
@@ -127,6 +128,7 @@ def test_the_local_elimination_solves_the_whole_system_exactly():
 
 
 @TABLEAUS
+@pytest.mark.float64("in float32 rounding hides the order of the method")
 def test_order_on_a_spiking_cell(tableau):
     cell = jd.Cell(jd.y_tree(), max_length=60.0).insert(HH())
     model = model_of(cell, (jd.Step(0, onset=-1.0, duration=50.0, amplitude=0.6),))
@@ -210,6 +212,7 @@ def small_reference():
     return small(NUMBERS, solver=diffrax.Tsit5(), controller=controller, max_steps=100_000)
 
 
+@pytest.mark.float64("its reference is good to 1e-9 mV")
 def test_events_fall_at_their_exact_times(small_reference):
     exact = small_reference.v
     errors = [np.abs(small(NUMBERS, tol).v - exact).max() for tol in (1e-3, 1e-5, 1e-7)]
@@ -232,6 +235,7 @@ def loss(numbers):
     return jnp.mean(jnp.square(small(numbers, 1e-7).v + 60.0))
 
 
+@pytest.mark.float64("differences of a loss drown in rounding in float32")
 def test_gradients_to_amplitude_onset_event_times_and_weights_match_differences():
     numbers = jnp.asarray(NUMBERS)
     gradient = jax.jit(jax.grad(loss))(numbers)

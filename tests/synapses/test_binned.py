@@ -70,7 +70,7 @@ def test_the_gradient_reaches_weights_and_kinetics(cell):
         one = jax.grad(loss)((binned.weight, binned.tau2), binned)
         other = jax.grad(loss)((single.weight, single.tau2), single)
         number = COUNTS.T
-        close(one[0], jnp.sum(other[0] * number, 1), rtol=1e-9, atol=1e-12)
+        close(one[0], jnp.sum(other[0] * number.astype(float), 1), rtol=1e-9, atol=1e-12)
         close(one[1], other[1], rtol=1e-9)
 
 
