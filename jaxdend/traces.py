@@ -34,7 +34,7 @@ class Traces(eqx.Module):
     # node, -1 if it did not fail)
     stats: dict[str, Any] = eqx.field(default_factory=dict)
 
-    def __getitem__(self, name: str) -> Array:
+    def __getitem__(self, name: str) -> Any:
         """The recording that was called `name`."""
         if name not in self.values:
             raise KeyError(f"no recording {name!r}; there are {sorted(self.values)}.")

@@ -52,7 +52,10 @@ if PRECISION not in ("float32", "float64") or not STRICT <= {"promotion", "types
     )
 
 if "types" in STRICT:  # before anything of jaxdend is imported
+    from strict import unchecked
+
     install_import_hook("jaxdend", "strict.checked")
+    pytest.raises = unchecked(pytest.raises)
 jax.config.update("jax_enable_x64", PRECISION == "float64")
 if "promotion" in STRICT:
     jax.config.update("jax_numpy_dtype_promotion", "strict")

@@ -36,7 +36,7 @@ def events(trains: Sequence[Sequence[float]]) -> Array:
     return as_leaf(padded)
 
 
-def _product(a: Array, b: Array) -> np.ndarray:
+def _product(a: Array, b: Array) -> np.ndarray | np.number:
     """The product of two known arrays, which stays known inside `jit`."""
     return np.asarray(a) * np.asarray(b)
 

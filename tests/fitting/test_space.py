@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from helpers import close
+from helpers import PRECISIONS, close
 from jaxdend.fitting import Parameter, ParameterSpace
 from jaxdend.fitting._starts import starting_vectors
 
@@ -16,7 +16,7 @@ SPACE = ParameterSpace(
 )
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("dtype", PRECISIONS)
 def test_round_trip(dtype):
     z = SPACE.sample(3, 20).astype(dtype)
     values = SPACE.to_dict(z)
@@ -43,7 +43,7 @@ def test_layout_and_known_values():
     assert moved[1, 2] > moved[0, 0]
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("dtype", PRECISIONS)
 @pytest.mark.parametrize("z", [0.0, 13.0, -13.0, 1e3, -1e3, jnp.inf, -jnp.inf])
 def test_inside_and_finite_slope_anywhere(dtype, z):
     def total(vector):
@@ -56,7 +56,7 @@ def test_inside_and_finite_slope_anywhere(dtype, z):
     assert bool(jnp.isfinite(jax.grad(total)(vector)).all())
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("dtype", PRECISIONS)
 @pytest.mark.parametrize("edge", ["low", "high"])
 def test_bounds_have_a_finite_preimage_and_slope(dtype, edge):
     at = {n: jnp.full(SPACE[n].shape, getattr(SPACE[n], edge), dtype) for n in SPACE}

@@ -4,7 +4,7 @@ import numpy as np
 import optax
 import pytest
 
-from helpers import close
+from helpers import PRECISIONS, close
 from jaxdend.fitting import Parameter, ParameterSpace, fit, normalised, polyak
 from running import QUIET
 
@@ -36,7 +36,7 @@ def test_polyak_with_beta_two_solves_a_quadratic_at_the_known_rate():
 
 
 def test_polyak_takes_a_schedule_and_never_climbs_below_its_minimum():
-    rule = polyak(rate=lambda count: 1.0 / (1 + count), beta=0.0)
+    rule = polyak(rate=lambda count: 1.0 / (1.0 + count.astype(float)), beta=0.0)
     state = rule.init(jnp.ones(1))
     first, state = rule.update(jnp.ones(1), state, value=jnp.asarray(2.0))
     second, state = rule.update(jnp.ones(1), state, value=jnp.asarray(2.0))
@@ -53,7 +53,7 @@ def test_normalised_steps_have_the_length_of_the_rate():
 
 
 @pytest.mark.parametrize("rule", [polyak(), normalised(), normalised(beta=0.5)])
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("dtype", PRECISIONS)
 def test_a_gradient_of_zero_makes_a_finite_move_of_zero(rule, dtype):
     zero = jnp.zeros(3, dtype)
     move, _ = rule.update(zero, rule.init(zero), value=jnp.asarray(1.0, dtype))

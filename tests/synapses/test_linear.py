@@ -166,7 +166,7 @@ def test_mg_block():
 def test_presets_are_data():
     gidon = NMDA.preset("gidon2020", [1, 2], 1.3e-3, [5.0], mg=2.0, max_per_step=4)
     found = (gidon.tau1, gidon.tau2, gidon.gamma, gidon.mg)
-    assert tuple(map(float, found)) == (8.0, 35.0, 0.077, 2.0)
+    close(found, (8.0, 35.0, 0.077, 2.0), rtol=0)
     assert gidon.max_per_step == 4
     for synapse in (AMPA, NMDA, GABAA, GABAB):
         for name in synapse.presets:
