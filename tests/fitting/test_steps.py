@@ -67,8 +67,12 @@ def test_polyak_without_the_loss_says_so():
         rule.update(jnp.ones(1), rule.init(jnp.ones(1)))
 
 
+COSINE = optax.cosine_decay_schedule(0.3, 150)  # of whole numbers it relies on promotion
+
+
 @pytest.mark.parametrize(
-    "rule", [polyak(rate=0.3), normalised(optax.sgd(optax.cosine_decay_schedule(0.3, 150)))]
+    "rule",
+    [polyak(rate=0.3), normalised(optax.sgd(lambda count: COSINE(count.astype(float))))],
 )
 def test_every_start_of_a_fit_has_its_own(rule):
     starts = SPACE.sample(2, 5)
