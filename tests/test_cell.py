@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxdend as jd
-from helpers import close
+from helpers import close, tol
 from jaxdend.channels import HH, Leak
 
 
@@ -348,7 +348,7 @@ def test_known_numbers_inside_jit(cell, dtype, shape):
         graph = jax.jit(lambda bare=bare: graph_of(cell, bare))()
         for name in ("cm", "ra", "radius", "area", "celsius"):
             x = getattr(inside, name)
-            assert x.dtype == np.float64, name
+            assert x.dtype == jnp.result_type(float), name
             close(x, getattr(right, name), rtol=1e-12)
             for other in (made, graph) if name in bare else ():
                 np.testing.assert_array_equal(getattr(other, name), getattr(right, name))
@@ -410,7 +410,7 @@ def test_a_graph_exported_from_neuron_gives_its_traces(reference):
     site = cell.locate(section="C1", x=0.7)
     synapse = jd.Exp2Syn(site, 0.002, [10.0], tau1=0.5, tau2=5.0)
     traces = jd.simulate(cell, synapse, t1=80.0, solver=jd.BackwardEuler(), v0=-70.0, record=[site])
-    assert np.max(np.abs(np.asarray(traces.v[:, 0]) - data["C_syn"])) < 1e-5
+    assert np.max(np.abs(np.asarray(traces.v[:, 0]) - data["C_syn"])) < tol(1e-5, 5e-3)
 
 
 def test_a_graph_must_be_one_tree():
