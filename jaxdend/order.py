@@ -271,7 +271,7 @@ def _in_runs(order: list[int], up: list[int], kinds: np.ndarray) -> list[int]:
     ready = [i for i in order if waiting[i] == 0]
     out: list[int] = []
     while ready:
-        runs = {int(k): _run(ready, up, kinds, waiting.copy(), k) for k in {*kinds[ready]}}
+        runs = {k: _run(ready, up, kinds, waiting.copy(), k) for k in {*kinds[ready].tolist()}}
         run = max(runs.values(), key=len)
         for i in run:
             waiting[i] = -1

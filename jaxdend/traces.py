@@ -35,7 +35,7 @@ class Traces(eqx.Module):
     # node, -1 if it did not fail)
     stats: dict[str, Any] = eqx.field(default_factory=dict)
 
-    def __getitem__(self, name: str) -> Array:
+    def __getitem__(self, name: str) -> Any:
         """The recording that was called `name`."""
         if name not in self.values:
             raise KeyError(f"no recording {name!r}; there are {sorted(self.values)}.")
@@ -175,7 +175,7 @@ def _crossings(
     found = spike < number
     block = jnp.minimum(jnp.searchsorted(ends, spike, side="right"), blocks - 1)
     before = jnp.where(block > 0, ends[block - 1], 0)
-    sample = block[:, None] * _WIDTH + jnp.arange(_WIDTH)
+    sample = block[:, None] * _WIDTH + jnp.arange(_WIDTH)[None]
     here = jnp.minimum(sample, last - 1)
     inside = up(known[here, column], known[here + 1, column]) & (sample < last)
     rank = jnp.cumsum(inside, axis=1) + before[:, None]

@@ -1,11 +1,11 @@
 """Shared settings and fixtures: precision, seeds, and where the data lie.
 
-Two switches, both off by default, make the tests stricter:
+Two switches, which the second pass of `scripts/test` turns on:
 
 - `JAXDEND_TEST_PRECISION=float32` runs in the precision and with the XLA flags that users have;
 - `JAXDEND_TEST_STRICT=promotion` refuses every implicit promotion of types and of ranks,
-  `JAXDEND_TEST_STRICT=types` checks the annotated shapes and types of every call in the packages of
-  `TYPED`, and `JAXDEND_TEST_STRICT=promotion,types` does both.
+  `JAXDEND_TEST_STRICT=types` checks the annotated shapes and types of every call in the library,
+  and `JAXDEND_TEST_STRICT=promotion,types` does both.
 """
 
 import atexit
@@ -43,8 +43,6 @@ from jaxtyping import install_import_hook
 
 from helpers import REFERENCE, bmtk_morphologies
 
-# what annotates shapes and types so that they can be checked at run time
-TYPED = ("cable", "channels", "models", "morphology", "protocols", "rates", "tasks")
 PRECISION = os.environ.get("JAXDEND_TEST_PRECISION", "float64")
 STRICT = set(filter(None, os.environ.get("JAXDEND_TEST_STRICT", "").split(",")))
 if PRECISION not in ("float32", "float64") or not STRICT <= {"promotion", "types"}:
@@ -54,7 +52,10 @@ if PRECISION not in ("float32", "float64") or not STRICT <= {"promotion", "types
     )
 
 if "types" in STRICT:  # before anything of jaxdend is imported
-    install_import_hook([f"jaxdend.{name}" for name in TYPED], "strict.checked")
+    from strict import unchecked
+
+    install_import_hook("jaxdend", "strict.checked")
+    pytest.raises = unchecked(pytest.raises)
 jax.config.update("jax_enable_x64", PRECISION == "float64")
 if "promotion" in STRICT:
     jax.config.update("jax_numpy_dtype_promotion", "strict")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import jaxdend as jd
+from helpers import close, tol
 from jaxdend.channels import HH, Leak
 
 
@@ -112,9 +113,9 @@ def test_the_area_does_not_depend_on_the_cut():
     morph = jd.ball_and_stick(20.0, 500.0, 2.0)
     for length in (500.0, 60.0, 10.0):
         cell = jd.Cell(morph, max_length=length)
-        np.testing.assert_allclose(cell.area.sum(), np.pi * (20.0**2 + 500.0 * 2.0), rtol=1e-6)
+        close(cell.area.sum(), np.pi * (20.0**2 + 500.0 * 2.0), rtol=1e-6)
     pyramid = [float(jd.Cell(jd.pyramidal(), max_length=d).area.sum()) for d in (200.0, 15.0)]
-    np.testing.assert_allclose(*pyramid, rtol=1e-9)
+    close(*pyramid, rtol=1e-9)
 
 
 # --- places -----------------------------------------------------------------------------------
@@ -191,7 +192,7 @@ def test_values_per_compartment_may_be_nan_where_they_are_not_used(cell):
     basal = cell.region("basal")
     g = np.where(basal, 1e-5 * np.arange(cell.n), np.nan)
     index, full = parameters(cell.insert(Leak(g=g), basal), "Leak")
-    np.testing.assert_allclose(full["g"], 1e-5 * index)
+    close(full["g"], 1e-5 * index)
     _, short = parameters(cell.insert(Leak(g=g[basal]), basal), "Leak")
     np.testing.assert_array_equal(short["g"], full["g"])
     with pytest.raises(ValueError, match="Leak: g is NaN at compartment"):
@@ -204,11 +205,11 @@ def test_inserting_again_overwrites_and_extends(cell):
     assert len(both.inserted) == 1
     index, values = parameters(both, "Leak")
     np.testing.assert_array_equal(index, np.arange(9))
-    np.testing.assert_allclose(values["g"], [1e-4] * 4 + [2e-4] * 5)
-    np.testing.assert_allclose(values["e"], [-70.0] * 4 + [-60.0] * 5)
+    close(values["g"], [1e-4] * 4 + [2e-4] * 5)
+    close(values["e"], [-70.0] * 4 + [-60.0] * 5)
     apart = first.insert(Leak(g=3e-4), [8])
     np.testing.assert_array_equal(parameters(apart, "Leak")[0], [0, 1, 2, 3, 4, 5, 8])
-    np.testing.assert_allclose(parameters(apart, "Leak")[1]["g"][-1], 3e-4)
+    close(parameters(apart, "Leak")[1]["g"][-1], 3e-4)
     again = first.insert(Leak(g=5e-4), np.arange(0, 6))
     assert parameters(again, "Leak")[1]["g"] == 5e-4
 
@@ -288,7 +289,7 @@ def test_set_by_region_and_per_compartment(cell):
     np.testing.assert_array_equal(out.cm, np.where(apical, 2.0, 1.0))
     np.testing.assert_array_equal(out.ra, np.where(apical, 70.0, 100.0))
     values = np.linspace(1.0, 2.0, cell.n)
-    np.testing.assert_allclose(cell.set(cm=values).cm, values)
+    close(cell.set(cm=values).cm, values)
     assert float(cell.set(celsius=34.0).celsius) == 34.0
     assert np.all(np.asarray(cell.cm) == 1.0)
 
@@ -300,7 +301,7 @@ def test_a_new_radius_is_a_new_cylinder():
     thin, thick = stick(2.0), stick(3.0)
     out = thin.set("dendrite", radius=1.5)
     for name in ("area", "radius", "own", "via"):
-        np.testing.assert_allclose(getattr(out, name), getattr(thick, name), rtol=1e-6)
+        close(getattr(out, name), getattr(thick, name), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -349,8 +350,8 @@ def test_known_numbers_inside_jit(cell, dtype, shape):
         graph = jax.jit(lambda bare=bare: graph_of(cell, bare))()
         for name in ("cm", "ra", "radius", "area", "celsius"):
             x = getattr(inside, name)
-            assert x.dtype == np.float64, name
-            np.testing.assert_allclose(x, getattr(right, name), rtol=1e-12)
+            assert x.dtype == jnp.result_type(float), name
+            close(x, getattr(right, name), rtol=1e-12)
             for other in (made, graph) if name in bare else ():
                 np.testing.assert_array_equal(getattr(other, name), getattr(right, name))
 
@@ -385,7 +386,7 @@ def test_traced_numbers_of_the_cable(cell):
 
     inside = int(cell.region("apical").sum())
     assert float(jax.jit(jax.grad(total))(2.0)) == inside + 1
-    np.testing.assert_allclose(jax.vmap(total)(jnp.array([2.0, 3.0]))[1], total(3.0))
+    close(jax.vmap(total)(jnp.array([2.0, 3.0]))[1], total(3.0))
 
 
 # --- from a graph -----------------------------------------------------------------------------
@@ -411,7 +412,7 @@ def test_a_graph_exported_from_neuron_gives_its_traces(reference):
     site = cell.locate(section="C1", x=0.7)
     synapse = jd.Exp2Syn(site, 0.002, [10.0], tau1=0.5, tau2=5.0)
     traces = jd.simulate(cell, synapse, t1=80.0, solver=jd.BackwardEuler(), v0=-70.0, record=[site])
-    assert np.max(np.abs(np.asarray(traces.v[:, 0]) - data["C_syn"])) < 1e-5
+    assert np.max(np.abs(np.asarray(traces.v[:, 0]) - data["C_syn"])) < tol(1e-5, 5e-3)
 
 
 def test_a_graph_must_be_one_tree():

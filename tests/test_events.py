@@ -7,12 +7,14 @@ import pytest
 
 import jaxdend as jd
 import neuron_geometry as oracle
+from helpers import approx, close, tol
 from jaxdend.channels import Leak
 from jaxdend.events import EventTable, delivery_step, widest_step
 from jaxdend.synapses import AlphaSynapse, ExpSyn
 
 H, STEPS = 0.025, 400
 GRID = jnp.asarray(np.append(0.0, np.cumsum(np.full(2 * STEPS, H / 2))[1::2]))  # as NEURON adds
+STARTS = np.asarray(GRID)
 TIMES = np.array([[0.0, 0.5013, 2.3377, 2.3378, np.inf], [-3.2, -0.001, 4.9, 9.9871, 20.0]])
 WEIGHT = np.array([[1.0, 2.0, 0.5, 1.0, 1.0], [1.0, 0.3, 2.0, 1.0, 1.0]]) * 1e-3
 
@@ -44,14 +46,14 @@ def test_carried_traces_equal_the_sum_over_events(group):
     """At mid-step, where the second-order scheme uses them; earlier events included."""
     mid = (np.arange(STEPS) + 0.5) * H
     expected = np.stack([np.asarray(group.summed(t)) for t in mid])
-    width = widest_step(TIMES, GRID, H)
-    np.testing.assert_allclose(carried(group, False, width), expected, rtol=0, atol=1e-15)
+    width = widest_step(TIMES, STARTS, H)
+    close(carried(group, False, width), expected, rtol=0, atol=1e-15)
 
 
 @pytest.mark.parametrize("rounded", [False, True])
 def test_the_width_changes_nothing(rounded):
     for group in groups():
-        some = carried(group, rounded, widest_step(TIMES, GRID, H))
+        some = carried(group, rounded, widest_step(TIMES, STARTS, H))
         np.testing.assert_array_equal(some, carried(group, rounded, None))
 
 
@@ -62,7 +64,8 @@ def test_known_and_traced_times_give_the_same_voltage():
         synapse = ExpSyn(np.array([0, 0]), WEIGHT, times, tau=3.0)
         return jd.simulate(cell, synapse, t1=10.0).v
 
-    np.testing.assert_allclose(run(TIMES), jax.jit(run)(TIMES), rtol=0, atol=1e-12)
+    # a rounding of a time, times how fast the voltage moves
+    close(run(TIMES), jax.jit(run)(TIMES), rtol=0, atol=tol(1e-12, 2e-3))
 
 
 def test_an_event_belongs_to_the_step_nearest_to_it():
@@ -72,9 +75,9 @@ def test_an_event_belongs_to_the_step_nearest_to_it():
 
 
 def test_widest_step_is_a_power_of_two_that_suffices():
-    assert widest_step(np.array([np.inf]), GRID, H) == 1
-    assert widest_step(np.array([1.0, 2.0]), GRID, H) == 1
-    assert widest_step(np.array([1.0, 1.001, 1.002]), GRID, H) == 4
+    assert widest_step(np.array([np.inf]), STARTS, H) == 1
+    assert widest_step(np.array([1.0, 2.0]), STARTS, H) == 1
+    assert widest_step(np.array([1.0, 1.001, 1.002]), STARTS, H) == 4
 
 
 def test_rounding_is_that_of_neuron():
@@ -99,10 +102,11 @@ def test_rounding_is_that_of_neuron():
     cell = jd.Cell(jd.single_compartment(), max_length=30.0).insert(Leak(g=1e-4, e=-65.0))
     ours = jd.Exp2Syn(0, weight=2e-3, times=times, tau1=0.5, tau2=4.0)
     traces = jd.simulate(cell, ours, t1=STEPS * H, solver=jd.BackwardEuler())
-    np.testing.assert_allclose(traces.v[:, 0], np.array(v), rtol=0, atol=1e-9)
+    close(traces.v[:, 0], np.array(v), rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("dt", [0.05, 0.025, 0.001])
+@pytest.mark.float64("it is float64's rounding that decides")
 def test_half_way_between_steps_rounding_decides_as_in_neuron(dt):
     """Events at t + dt/2, which NEURON's sums of dt/2 miss by rounding, either way."""
     h = oracle.empty_neuron()
@@ -126,7 +130,7 @@ def test_half_way_between_steps_rounding_decides_as_in_neuron(dt):
     cell = jd.Cell(jd.single_compartment(), max_length=30.0).insert(Leak(g=1e-4, e=-65.0))
     ours = ExpSyn(0, weight=2e-4, times=times, tau=2.0)
     traces = jd.simulate(cell, ours, t1=steps * dt, dt=dt, solver=jd.BackwardEuler())
-    np.testing.assert_allclose(traces.v[:, 0], np.array(v), rtol=0, atol=1e-9)
+    close(traces.v[:, 0], np.array(v), rtol=0, atol=1e-9)
 
 
 def test_an_event_where_runs_join_is_delivered_once():
@@ -145,7 +149,7 @@ def test_an_event_where_runs_join_is_delivered_once():
 
     for shift in (-1e-3, -1e-12, 0.0, 1e-12, 1e-10, 1e-3):
         first, second = halves(jnp.asarray(3.0 - 0.0125 + shift))
-        assert float(second) == pytest.approx(1e-3, rel=1e-6)
+        assert float(second) == approx(1e-3, rel=1e-6)
         assert (float(first) > 0) == (shift < 1e-4)
 
 
@@ -160,4 +164,4 @@ def test_float32_loses_no_event():
         grid = np.append(0.0, np.cumsum(np.full(2 * steps, dt / 2))[1::2])
         step = delivery_step(group.times.reshape(-1), jnp.asarray(grid, float), jnp.asarray(dt))
         most = np.bincount(np.asarray(step)).max()
-        assert most <= widest_step(group.times, grid, dt) < 2 * most
+        assert most <= widest_step(np.asarray(group.times), np.asarray(grid), dt) < 2 * most

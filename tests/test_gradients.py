@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import jaxdend as jd
+from helpers import close
 from jaxdend.channels import HH, Leak
 
 DT, T1 = 0.05, 12.0
@@ -108,7 +109,7 @@ def test_forward_mode_agrees_with_reverse(reverse):
         lambda theta, way: jax.jvp(lambda p: outcome(p, diffrax.ForwardMode()), (theta,), (way,))
     )(THETA, way)
     expected = sum(reverse[name] * np.asarray(way[name]) for name in THETA)
-    np.testing.assert_allclose(forward, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
+    close(forward, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("solver", [jd.CrankNicolson(), jd.BackwardEuler()], ids=["CN", "BE"])
@@ -128,7 +129,7 @@ def test_removable_singularities_give_finite_gradients(solver):
             assert np.all(np.isfinite(leaf))
         h = 1e-4
         up, down = loss((cell, jnp.asarray(v0 + h)))[0], loss((cell, jnp.asarray(v0 - h)))[0]
-        np.testing.assert_allclose(gradient[1], (up - down) / (2 * h), rtol=1e-6)
+        close(gradient[1], (up - down) / (2 * h), rtol=1e-6)
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import jaxdend as jd
+from helpers import close
 from jaxdend.channels import HH, Leak
 
 K = 300
@@ -40,7 +41,7 @@ def run(cell, kind, drawn, many, **options):
 def test_the_voltage_is_that_of_the_single_synapses(cell, drawn, kind, solver):
     merged, single = (run(cell, kind, drawn, many, solver=solver).v for many in (False, True))
     assert np.ptp(single) > 0.1
-    np.testing.assert_allclose(merged, single, atol=1e-9)
+    close(merged, single, atol=1e-9)
 
 
 def test_gradients_reach_every_weight_and_time(cell, drawn):
@@ -54,7 +55,7 @@ def test_gradients_reach_every_weight_and_time(cell, drawn):
         jax.grad(loss, (0, 1))(weight, times, True),
         strict=True,
     ):
-        np.testing.assert_allclose(many, single, rtol=1e-8, atol=1e-10)
+        close(many, single, rtol=1e-8, atol=1e-10)
 
 
 def test_a_run_goes_on_where_it_stopped(cell, drawn):
@@ -64,7 +65,7 @@ def test_a_run_goes_on_where_it_stopped(cell, drawn):
     half = jd.simulate(cell, synapses, t1=4.0, dt=0.05, record=[0])
     assert half.final.inputs[0][0].shape == (K,)
     rest = jd.simulate(cell, synapses, t0=4.0, t1=8.0, dt=0.05, record=[0], v0=half.final)
-    np.testing.assert_allclose(rest.v[-1], whole.v[-1], atol=1e-9)
+    close(rest.v[-1], whole.v[-1], atol=1e-9)
 
 
 def test_sites_may_be_mapped_over(cell, drawn):
@@ -75,4 +76,4 @@ def test_sites_may_be_mapped_over(cell, drawn):
         return jd.simulate(cell, jd.AMPA(site, weight, times), t1=8.0, dt=0.05, record=[0]).v
 
     for row, alone in zip(jax.vmap(one)(jnp.asarray(sites)), sites, strict=True):
-        np.testing.assert_allclose(row, one(alone), atol=1e-9)
+        close(row, one(alone), atol=1e-9)

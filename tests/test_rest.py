@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import jaxdend as jd
+from helpers import close, tol
 from jaxdend.channels import HH, SK, CaHVA, CalciumShell, Leak
 from jaxdend.dynamics import vector_field
 
@@ -36,23 +37,24 @@ def largest_rate(cell: jd.Cell, state: jd.State) -> float:
 def test_nothing_moves_at_rest(make):
     cell = make()
     state = jd.rest(cell)
-    assert largest_rate(cell, state) < 1e-9
+    assert largest_rate(cell, state) < tol(1e-9, 1e-3)
     traces = jd.simulate(cell, t1=20.0, v0=state)
-    assert np.ptp(traces.v, axis=0).max() < 1e-8
+    assert np.ptp(traces.v, axis=0).max() < tol(1e-8, 1e-3)
 
 
 def test_it_is_where_a_long_simulation_ends():
     cell = cell_with_calcium()
     state = jd.rest(cell)
     end = jd.simulate(cell, t1=8_000.0, dt=0.5, save_every=16_000, solver=jd.BackwardEuler()).final
-    np.testing.assert_allclose(state.v, end.v, atol=1e-6)
+    close(state.v, end.v, atol=tol(1e-6, 1e-3))
     for ours, theirs in zip(state.mechanisms, end.mechanisms, strict=True):
         for name in ours:
-            np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-6, atol=1e-9)
+            close(ours[name], theirs[name], rtol=tol(1e-6, 2e-4), atol=1e-9)
     calcium = state.mechanisms[3]["inside"]
     assert np.all(calcium > 1e-4)  # calcium flows in
 
 
+@pytest.mark.float64("differences of a loss drown in rounding in float32")
 def test_its_gradient_is_implicit_and_right():
     @jax.jit
     def found(log_x):
@@ -63,19 +65,19 @@ def test_its_gradient_is_implicit_and_right():
     x = jnp.log(jnp.array([0.05, 5e-5]))
     step = 2e-4 * jnp.eye(2)
     slopes = jnp.stack([(found(x + e) - found(x - e)) / 4e-4 for e in step], axis=1)
-    np.testing.assert_allclose(jax.jacrev(found)(x), slopes, rtol=1e-6, atol=1e-8)
+    close(jax.jacrev(found)(x), slopes, rtol=1e-6, atol=1e-8)
 
 
 def test_vmap_finds_every_cells_own_rest():
     g = jnp.array([2e-5, 5e-5, 2e-4])
     together = jax.vmap(lambda g: jd.rest(cell_with_calcium(gl=g)).v)(g)
     alone = jnp.stack([jd.rest(cell_with_calcium(gl=each)).v for each in g])
-    np.testing.assert_allclose(together, alone, atol=1e-8)
+    close(together, alone, atol=1e-8)
 
 
 def test_a_passive_cell_rests_at_its_leak():
     cell = jd.Cell(jd.ball_and_stick(), max_length=50.0).insert(Leak(g=1e-4, e=-71.5))
-    np.testing.assert_allclose(jd.rest(cell).v, -71.5, atol=1e-9)
+    close(jd.rest(cell).v, -71.5, atol=1e-9)
 
 
 class Pump(jd.AbstractChannel):
@@ -98,7 +100,7 @@ def test_a_rest_starts_a_simulation_with_inputs():
         jd.AMPA(0, weight=1e-3, times=[2.0]),
     ]
     traces = jd.simulate(cell, inputs, t1=5.0, v0=jd.rest(cell))
-    np.testing.assert_allclose(traces.v[:40, 0], traces.v[0, 0], atol=1e-9)
+    close(traces.v[:40, 0], traces.v[0, 0], atol=1e-9)
     assert np.ptp(traces.v) > 1.0
     with pytest.raises(ValueError, match="2 inputs, but 1"):
         jd.simulate(cell, inputs[0], t1=5.0, v0=traces.final)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import jaxdend as jd
+from helpers import approx, close
 from jaxdend.channels import HH, LIF, Leak
 from jaxdend.stimuli import AbstractStimulus
 from user_inputs import Saturating
@@ -38,7 +39,7 @@ class Late(AbstractStimulus):
 @pytest.mark.parametrize("solver", [jd.CrankNicolson(), jd.Rodas4P()], ids=["CN", "Rodas4P"])
 def test_no_solver_steps_over_a_late_pulse_of_the_users(solver):
     v = jd.simulate(one(), Late(jnp.array([0])), t1=100.0, solver=solver, record=[0]).v
-    assert float(v.max()) == pytest.approx(10.728, abs=1e-3)
+    assert float(v.max()) == approx(10.728, abs=1e-3)
 
 
 def test_a_stimulus_without_edges_is_no_class():
@@ -58,7 +59,7 @@ def test_two_contacts_that_saturate_are_two_groups_of_one():
     two = jnp.array([[1.0], [1.0]])
     together = run(Saturating([0, 0], 1e-2, two))
     alone = [Saturating([0], 1e-2, two[:1]) for _ in range(2)]
-    np.testing.assert_allclose(together, run(*alone), atol=1e-10)
+    close(together, run(*alone), atol=1e-10)
     assert not Saturating([0, 0], 1e-2, two).merges
 
 
@@ -68,7 +69,7 @@ def test_a_silent_synapse_beside_another_has_no_state(make):
     traces = jd.simulate(make(), pair, t1=2.0, record=lambda t, y, model: y.inputs[0][0])
     seen, final = np.asarray(traces["values"][60]), np.asarray(traces.final.inputs[0][0])
     for state, t in ((seen, 1.5), (final, 2.0)):
-        assert state[0] == pytest.approx(1e-3 * np.exp(-(t + 0.0125 - 1.0) / 0.1), rel=1e-9)
+        assert state[0] == approx(1e-3 * np.exp(-(t + 0.0125 - 1.0) / 0.1), rel=1e-9)
         assert state[1] == 0.0
 
 
@@ -85,7 +86,7 @@ def test_a_site_of_minus_one_is_nowhere_and_one_past_the_end_fails(solver):
         return jax.vmap(end)(site)
 
     ends = run(jnp.array([0, cell.n - 1, -1]))
-    assert float(ends[2]) == pytest.approx(-65.0, abs=1e-9)
+    assert float(ends[2]) == approx(-65.0, abs=1e-9)
     assert ends[0] > ends[1] > -64.0
     with pytest.raises(Exception, match="lies outside the cell"):
         jax.block_until_ready(run(jnp.array([0, 99, -1])))
@@ -96,7 +97,7 @@ def test_a_known_site_of_minus_one_is_nowhere_too():
     both = jd.AMPA([-1, 2], 1e-3, [[1.0], [1.5]])
     only = jd.AMPA([2], 1e-3, [[1.5]])
     found, right = (jd.simulate(cell, item, t1=3.0).v for item in (both, only))
-    np.testing.assert_allclose(found, right, atol=1e-10)
+    close(found, right, atol=1e-10)
 
 
 def test_nowhere_cannot_be_recorded():
@@ -123,7 +124,7 @@ def test_a_batch_of_gradients_is_its_members(solver):
     gradient = jax.jit(jax.grad(loss))
     a = jnp.array([0.0, 0.03, 0.2, 0.4])
     many = jax.jit(jax.vmap(jax.grad(loss)))(a)
-    np.testing.assert_allclose(many, [gradient(x) for x in a], rtol=1e-6)
+    close(many, [gradient(x) for x in a], rtol=1e-6)
 
 
 @pytest.mark.slow
@@ -145,6 +146,7 @@ def test_gates_relax_after_a_jump_of_a_stiff_clamp(solver, rs):
 
 
 @pytest.mark.parametrize("kind", ["clamp", "waveform"])
+@pytest.mark.float64("differences of values drown in rounding in float32")
 def test_the_times_of_jumps_have_gradients_under_crank_nicolson(kind):
     """On and off the grid, against differences of an adaptive solver."""
     cell = stick()
@@ -164,7 +166,7 @@ def test_the_times_of_jumps_have_gradients_under_crank_nicolson(kind):
         h = 1e-3 * jnp.eye(3)[:2]
         right = jnp.stack([(fine(s + e) - fine(s - e)) / 2e-3 for e in h])
         assert np.abs(right).min() > 0.05
-        np.testing.assert_allclose(found(s)[:2], right, rtol=0.02)
+        close(found(s)[:2], right, rtol=0.02)
 
 
 def test_gradients_within_a_thousand_bytes():
@@ -173,7 +175,7 @@ def test_gradients_within_a_thousand_bytes():
         return jd.simulate(one(), step, t1=2.0, record=[0], memory=memory).v[-1, 0]
 
     tight, ample = (jax.grad(end)(0.1, memory) for memory in (1000, "64MB"))
-    assert float(tight) == pytest.approx(float(ample), rel=1e-12)
+    assert float(tight) == approx(float(ample), rel=1e-12)
     with pytest.raises(ValueError, match="it takes at least memory=[0-9]+ bytes"):
         jax.grad(end)(0.1, 20)
 
@@ -190,7 +192,7 @@ def test_a_point_neuron_elsewhere_leaves_the_numbers_of_a_compartment():
 
     with_reset, without = peak(LIF()), peak(Leak(g=1e-4, e=-70.0))
     assert float(without.max()) > 20.0
-    np.testing.assert_allclose(with_reset, without, atol=1e-9)
+    close(with_reset, without, atol=1e-9)
 
 
 @pytest.mark.filterwarnings("ignore:Explicitly requested dtype int64")  # of compartment numbers
@@ -204,4 +206,4 @@ def test_precision_may_change_between_runs():
         dtype = jnp.float64 if x64 else jnp.float32
         assert state.v.dtype == dtype
         assert v.dtype == dtype
-        assert float(v[0, 0]) == pytest.approx(-65.0, abs=0.5)
+        assert float(v[0, 0]) == approx(-65.0, abs=0.5)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import jaxdend as jd
+from helpers import approx, close, tol
 from jaxdend.channels import HH, LIF, DCaAP, Leak
 from jaxdend.mechanisms.base import AbstractChannel
 
@@ -42,7 +43,7 @@ def test_the_default_records_every_compartment(cell, spiking):
     assert spiking.ts.shape == (401,)
     assert spiking.v.shape == (401, cell.n)
     np.testing.assert_array_equal(spiking.sites, np.arange(cell.n))
-    np.testing.assert_allclose(spiking.ts, 0.05 * np.arange(401), atol=1e-12)
+    close(spiking.ts, 0.05 * np.arange(401), atol=1e-12)
     assert spiking.values == {}
     np.testing.assert_array_equal(spiking.final.v[: cell.n], spiking.v[-1])
 
@@ -55,23 +56,23 @@ def test_ints_arrays_dicts_and_functions(cell, spiking):
 
     v = np.asarray(spiking.v[:101])
     near = {"rtol": 0, "atol": 1e-9}
-    np.testing.assert_allclose(run(2).v, v[:, [2]], **near)
-    np.testing.assert_allclose(run(np.array([3, 0])).v, v[:, [3, 0]], **near)
-    np.testing.assert_allclose(run(cell.region("dendrite")).v, v[:, 1:], **near)
+    close(run(2).v, v[:, [2]], **near)
+    close(run(np.array([3, 0])).v, v[:, [3, 0]], **near)
+    close(run(cell.region("dendrite")).v, v[:, 1:], **near)
     named = run({"soma": 0, "tips": [2, 3], "mean": lambda t, y, args: jnp.mean(y.v[: args.n])})
-    np.testing.assert_allclose(named["soma"], v[:, 0], **near)
-    np.testing.assert_allclose(named["tips"], v[:, 2:], **near)
-    np.testing.assert_allclose(named["mean"], v.mean(axis=1), **near)
+    close(named["soma"], v[:, 0], **near)
+    close(named["tips"], v[:, 2:], **near)
+    close(named["mean"], v.mean(axis=1), **near)
     np.testing.assert_array_equal(named.sites, [0, 2, 3])
-    np.testing.assert_allclose(named.v, v[:, [0, 2, 3]], **near)
+    close(named.v, v[:, [0, 2, 3]], **near)
     with pytest.raises(KeyError, match="no recording 'axon'; there are .*soma"):
         named["axon"]
     alone = run(lambda t, y, args: t)
     assert alone.v is None
-    np.testing.assert_allclose(alone["values"], spiking.ts[:101], atol=1e-9)
+    close(alone["values"], spiking.ts[:101], atol=1e-9)
     every = run(0, save_every=20)
-    np.testing.assert_allclose(every.ts, np.arange(6.0), atol=1e-12)
-    np.testing.assert_allclose(every.v[:, 0], v[::20, 0], **near)
+    close(every.ts, np.arange(6.0), atol=1e-12)
+    close(every.v[:, 0], v[::20, 0], **near)
 
 
 # --- time -------------------------------------------------------------------------------------
@@ -87,10 +88,11 @@ def test_going_on_from_the_final_state_equals_one_run(cell, solver):
     whole = jd.simulate(cell, inputs, t1=4.0, **options)
     first = jd.simulate(cell, inputs, t1=2.0, **options)
     second = jd.simulate(cell, inputs, t0=2.0, t1=4.0, v0=first.final, **options)
-    np.testing.assert_allclose(second.ts, whole.ts[40:], atol=1e-9)
-    np.testing.assert_allclose(second.v, whole.v[40:], rtol=0, atol=1e-9)
+    close(second.ts, whole.ts[40:], atol=1e-9)
+    close(second.v, whole.v[40:], rtol=0, atol=1e-9)
 
 
+@pytest.mark.float64("in float32 rounding hides the order of the method")
 def test_a_solver_of_diffrax_gives_the_same_trace(cell):
     stimulus = jd.Step(0, 0.5, 2.0, 0.05)
     options = {"t1": 3.0, "record": [0, 3]}
@@ -118,7 +120,7 @@ def test_progress_runs(cell):
 
 def test_rest_holds_still(cell):
     v = jd.simulate(cell, t1=5.0, dt=0.05, v0=jd.rest(cell)).v
-    assert float(jnp.max(jnp.abs(v - v[0]))) < 1e-6
+    assert float(jnp.max(jnp.abs(v - v[:1]))) < 1e-6
 
 
 # --- spikes -----------------------------------------------------------------------------------
@@ -128,15 +130,16 @@ def test_spike_times(spiking):
     times = np.asarray(jd.spike_times(spiking))
     v, ts = np.asarray(spiking.v[:, 0]), np.asarray(spiking.ts)
     assert len(times) == np.sum((v[:-1] < 0) & (v[1:] >= 0)) >= 2
-    np.testing.assert_allclose(np.interp(times, ts, v), 0.0, atol=1e-9)
+    close(np.interp(times, ts, v), 0.0, atol=tol(1e-9, 1e-4))
     padded = jax.jit(jd.spike_times)(spiking)
     assert padded.shape == (64,)
-    np.testing.assert_allclose(padded[: len(times)], times, rtol=1e-12)
+    close(padded[: len(times)], times, rtol=1e-12)
     assert np.all(np.isinf(padded[len(times) :]))
     assert jd.spike_times(spiking, max_spikes=1).shape == (1,)
     assert jd.spike_times(spiking, threshold=90.0).shape == (0,)
 
 
+@pytest.mark.float64("differences of values drown in rounding in float32")
 def test_the_first_spike_time_has_a_gradient(cell):
     @jax.jit
     def first(amplitude):
@@ -146,7 +149,7 @@ def test_the_first_spike_time_has_a_gradient(cell):
     slope = jax.grad(first)(0.5)
     h = 1e-5
     assert slope < 0
-    np.testing.assert_allclose(slope, (first(0.5 + h) - first(0.5 - h)) / (2 * h), rtol=1e-6)
+    close(slope, (first(0.5 + h) - first(0.5 - h)) / (2 * h), rtol=1e-6)
 
 
 def test_spike_times_say_what_they_need(spiking):
@@ -294,7 +297,7 @@ def test_a_step_at_a_time_is_a_run(cell):
 
         begin = jd.start(cell, inputs, solver=solver)
         _, v = jax.lax.scan(body, begin, jnp.arange(80) * 0.025)
-        np.testing.assert_allclose(v, whole[1:], atol=1e-9)
+        close(v, whole[1:], atol=1e-9)
 
 
 @pytest.mark.parametrize("solver", [jd.CrankNicolson(), jd.Rodas4P()], ids=["CN", "Rodas4P"])
@@ -304,8 +307,8 @@ def test_saveat_and_events_of_diffrax(cell, solver):
     whole = jd.simulate(cell, pulse, t1=3.0, **options)
     ts = jnp.asarray([0.2, 0.725, 2.99])
     some = jd.simulate(cell, pulse, t1=3.0, saveat=diffrax.SaveAt(ts=ts), **options)
-    np.testing.assert_allclose(some.ts, ts)
-    np.testing.assert_allclose(some.v[:, 0], np.interp(ts, whole.ts, whole.v[:, 0]), atol=0.02)
+    close(some.ts, ts)
+    close(some.v[:, 0], np.interp(ts, whole.ts, whole.v[:, 0]), atol=0.02)
     level = float(whole.v[0, 0]) + 2.0
     event = diffrax.Event(lambda t, y, model, **_: y.v[0] - level)
     cut = jd.simulate(cell, pulse, t1=3.0, event=event, **options)
@@ -324,7 +327,7 @@ def test_each_member_of_a_batch_says_how_it_ended(cell):
     runs = jax.vmap(run)(jnp.asarray([0.1, 1e7]))
     np.testing.assert_array_equal(diffrax.is_okay(runs.result), [True, False])
     assert np.isinf(runs.stats["failed_at"][0])
-    assert runs.stats["failed_at"][1] == pytest.approx(1.025)
+    assert runs.stats["failed_at"][1] == approx(1.025)
     np.testing.assert_array_equal(runs.stats["failed_site"], [-1, 0])
 
 
@@ -354,5 +357,5 @@ def test_float32_resolves_a_late_beginning():
             for t0 in (0.0, 60e3)
         ]
         assert traces[0].dtype == jnp.float32
-        np.testing.assert_allclose(traces[1], traces[0], atol=1e-3)
-        np.testing.assert_allclose(traces[3], traces[2], atol=1e-3)
+        close(traces[1], traces[0], atol=1e-3)
+        close(traces[3], traces[2], atol=1e-3)

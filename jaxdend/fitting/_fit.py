@@ -309,7 +309,7 @@ def _advance(
         move=move,
         fraction=fraction,
         alive=state.alive,
-        failures=state.failures.at[state.alive].add(~ok),
+        failures=state.failures.at[state.alive].add((~ok).astype(int)),
         pruned=state.pruned,
         optimizer=jax.tree.map(lambda new, old: _where(ok, new, old), memory, state.optimizer),
     )

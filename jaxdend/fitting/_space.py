@@ -170,8 +170,9 @@ class ParameterSpace:
         low, high, is_log = self._box
         ratio = np.log(np.where(is_log, high, 1.0) / np.where(is_log, low, 1.0))
         unit = jax.nn.sigmoid(z)
-        a, b = jnp.asarray(low, z.dtype), jnp.asarray(high, z.dtype)
-        geometric = a * jnp.exp(unit * jnp.asarray(ratio, z.dtype))
+        a, b, ratio = (jnp.broadcast_to(c, z.shape).astype(z.dtype) for c in (low, high, ratio))
+        is_log = np.broadcast_to(is_log, z.shape)
+        geometric = a * jnp.exp(unit * ratio)
         x = jnp.clip(jnp.where(is_log, geometric, a + (b - a) * unit), a, b)
         out, start = {}, 0
         for name, p in self._items:
@@ -210,7 +211,7 @@ class ParameterSpace:
             shapes = dict(zip(self.names, batches, strict=True))
             raise ValueError(f"leading axes must agree, got {shapes}") from error
         x = jnp.concatenate([jnp.broadcast_to(v, (*batch, v.shape[-1])) for v in parts], axis=-1)
-        low, high, is_log = (jnp.asarray(c) for c in self._box)
+        low, high, is_log = (jnp.broadcast_to(c, x.shape) for c in self._box)
         low, high = low.astype(x.dtype), high.astype(x.dtype)
         one = jnp.ones_like(x)
         safe, a, b = (jnp.where(is_log, c, one) for c in (jnp.clip(x, low, high), low, high))

@@ -23,7 +23,7 @@ Gates = dict[str, tuple[Array, Array]]
 States = dict[str, Array]
 
 
-def _leaf(value: ArrayLike | None) -> Array | None:
+def _leaf(value: ArrayLike | None) -> Any:
     """A floating array leaf, so that a new number never recompiles; `None` stays `None`."""
     if value is None or (isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.inexact)):
         return value
@@ -33,7 +33,7 @@ def _leaf(value: ArrayLike | None) -> Array | None:
         return jnp.asarray(value, dtype=jnp.result_type(float))
     except TypeError:
         # a placeholder of a tree transformation, or what `Cell.insert` refuses by name
-        return value  # type: ignore[reportReturnType]
+        return value
 
 
 def param(default: Any = dataclasses.MISSING, *, unit: str, doc: str = "") -> Any:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from matplotlib import pyplot as plt
@@ -17,6 +17,7 @@ TARGET, START, FITTED = INK, COLORS[5], COLORS[1]
 SHOWN = 4  # recorded sites at most, the first ones
 
 
+@runtime_checkable
 class FitLike(Protocol):
     """What `plot_fit` reads: `jaxdend.fitting.FitResult` has it, any plain object may."""
 

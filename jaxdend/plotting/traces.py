@@ -1,7 +1,7 @@
 """Quantities against time: traces side by side, and space-time maps."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,6 +10,7 @@ from matplotlib.colors import Colormap
 from jaxdend.plotting.style import axes_or_new, color_scale, figure_of
 
 
+@runtime_checkable
 class TracesLike(Protocol):
     """Anything with times and voltages, for example `jaxdend.Traces`."""
 

@@ -372,7 +372,7 @@ def _filled(bar: Any, like: State) -> State:
     return jax.tree.map(lambda x, b: jnp.zeros_like(x) if b is None else b, exact, bar)
 
 
-def _empty(a: Array, rows: int) -> Array:
+def _empty(a: Any, rows: int) -> Array:
     return jnp.zeros((rows, *jnp.shape(a)), jnp.result_type(a))
 
 
@@ -380,7 +380,7 @@ def _buffer(state: State, rows: int) -> State:
     return jax.tree.map(lambda a: _empty(a, rows), state)
 
 
-def _put(buffer: Array, value: Array, i: Any) -> Array:
+def _put(buffer: Array, value: Any, i: Any) -> Array:
     return lax.dynamic_update_index_in_dim(buffer, value, i, 0)
 
 

@@ -73,7 +73,8 @@ def fraction_on(t0: Array, t1: Array, onset: Array, duration: Array) -> Array:
     longer = t1 > t0
     whole = jnp.where(longer, t1 - t0, 1.0)
     inside = jnp.maximum(jnp.minimum(t1, end) - jnp.maximum(t0, onset), 0.0)
-    return jnp.where(longer, inside / whole, (onset <= t0) & (t0 < end))
+    within = ((onset <= t0) & (t0 < end)).astype(inside.dtype)
+    return jnp.where(longer, inside / whole, within)
 
 
 def middle_on(t0: Array, t1: Array, onset: Array, duration: Array) -> Array:

@@ -74,7 +74,7 @@ class PulseTrain(AbstractStimulus):
         on = more * self.width + self._within(stop - more * self.period) - self._within(start)
         longer = t1 > t0
         mean = on / jnp.where(longer, t1 - t0, 1.0)
-        point = (start >= 0) & (start < self.width)
+        point = ((start >= 0) & (start < self.width)).astype(mean.dtype)
         return self.spread(self.amplitude * jnp.where(longer, mean, point))
 
     def edges(self) -> Array:

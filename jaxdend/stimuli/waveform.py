@@ -149,15 +149,15 @@ class Noise(AbstractStimulus):
 
         _, x = lax.associative_scan(follow, (ratio, kick), axis=1)
         mean, std = (jnp.broadcast_to(p, self.site.shape)[:, None] for p in (self.mean, self.std))
-        times = self.onset + self.interval * jnp.arange(self.draws.shape[1])
-        return Waveform(self.site, times, mean + std * x)
+        return Waveform(self.site, self.edges(), mean + std * x)
 
     def current(self, t0: Array, t1: Array) -> Array:
         """The mean current that `prepare()` gives, which is made anew at each call."""
         return Noise.prepare(self).current(t0, t1)
 
     def edges(self) -> Array:
-        return self.onset + self.interval * jnp.arange(self.draws.shape[1])
+        count = jnp.arange(self.draws.shape[1], dtype=self.interval.dtype)
+        return self.onset + self.interval * count
 
     def since(self, origin: Array) -> "Noise":
         return shifted(self, origin, "onset")
@@ -184,7 +184,8 @@ def integrals(times: Array, values: Array) -> Integrals:
     The second keeps what rounding takes from the first (Knuth's exact sum), so that differences of
     distant integrals stay exact in float32.
     """
-    pieces = 0.5 * (values[..., 1:] + values[..., :-1]) * jnp.diff(times)
+    pieces = 0.5 * (values[..., 1:] + values[..., :-1])
+    pieces = pieces * jnp.broadcast_to(jnp.diff(times), pieces.shape)
     pieces = jnp.concatenate([jnp.zeros_like(pieces[..., :1]), pieces], axis=-1)
 
     def add(a: Integrals, b: Integrals) -> Integrals:

@@ -3,7 +3,7 @@
 import importlib.metadata
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ Make = Callable[[Labels], Point]
 Attributes = Mapping[str, Mapping[str, Any]]  # array -> what the store says of it
 
 
+@runtime_checkable
 class Points(Protocol):
     """What a sweep needs to know of a design."""
 

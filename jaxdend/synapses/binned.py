@@ -54,5 +54,5 @@ class Binned(eqx.Module):
 
     def events(self) -> tuple[Array, Array]:
         """When each bin's events come, `(bins,)` ms, and how many, `(k, bins)`."""
-        times = self.onset + self.width * jnp.arange(self.counts.shape[0])
+        times = self.onset + self.width * jnp.arange(self.counts.shape[0], dtype=self.width.dtype)
         return times, self.counts.T.astype(times.dtype)

@@ -87,7 +87,7 @@ class AbstractKineticSynapse(AbstractInput):
         """
         times = jnp.broadcast_to(self.times, (self.site.shape[0], self.times.shape[-1]))
         pulse = jnp.broadcast_to(self.pulse, self.site.shape)[:, None]
-        on = jnp.any((times < t0) & (t0 < times + pulse), axis=1)
+        on = jnp.any((times < t0) & (t0 < times + pulse), axis=1).astype(times.dtype)
         if t1 is None:
             return self.transmitter * on
         longer = t1 > t0

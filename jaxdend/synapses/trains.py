@@ -36,7 +36,7 @@ def events(trains: Sequence[Sequence[float]]) -> Array:
     return as_leaf(padded)
 
 
-def _product(a: Array, b: Array) -> np.ndarray:
+def _product(a: Array, b: Array) -> np.ndarray | np.number:
     """The product of two known arrays, which stays known inside `jit`."""
     return np.asarray(a) * np.asarray(b)
 
@@ -109,4 +109,4 @@ def binned_events(
     check_array("binned_events: counts", counts, "nonnegative", [shape])  # type: ignore[list-item]
     check_array("binned_events: width", width, "positive", [()])
     check_array("binned_events: onset", onset, "finite", [()])
-    return (onset + width * jnp.arange(counts.shape[1]))[None], counts
+    return (onset + width * jnp.arange(counts.shape[1], dtype=width.dtype))[None], counts

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from channels.formulas import CURRENT, GATES
+from helpers import close
 from jaxdend import channels
 from jaxdend.channels import CHANNELS, CalciumShell, CaT, Kv, Na, NaTa, Traub, pospischil
 from jaxdend.mechanisms.base import AbstractChannel, AbstractPool, Env
@@ -104,8 +105,8 @@ def test_gates_are_the_published_ones(name):
     want = GATES[name](v, CALCIUM, CELSIUS)
     assert got.keys() == want.keys()
     for gate, (inf, tau) in want.items():
-        np.testing.assert_allclose(got[gate][0], inf, rtol=1e-9, atol=1e-15, err_msg=gate)
-        np.testing.assert_allclose(got[gate][1], tau, rtol=1e-9, err_msg=gate)
+        close(got[gate][0], inf, rtol=1e-9, atol=1e-15, err_msg=gate)
+        close(got[gate][1], tau, rtol=1e-9, err_msg=gate)
 
 
 @every_channel
@@ -120,7 +121,7 @@ def test_current_is_the_published_one(name):
         got, want = {make(name).ion: got}, {make(name).ion: want}
     assert got.keys() == want.keys()
     for ion, i in want.items():
-        np.testing.assert_allclose(got[ion], i, rtol=1e-9, atol=1e-18)
+        close(got[ion], i, rtol=1e-9, atol=1e-18)
 
 
 @every_channel
@@ -196,12 +197,12 @@ def test_rest_and_exact_advance(name):
     env = surroundings(v)
     x = channel.initial(v, env)
     for rate in channel.derivative(v, x, env).values():
-        np.testing.assert_allclose(rate, 0, atol=1e-12)
+        close(rate, 0, atol=1e-12)
     x = some_state(channel, v, env)
     moved = channel.advance(v, x, env, h)
     for gate, (inf, tau) in channel.gates(v, env).items():
         want = inf + (x[gate] - inf) * np.exp(-h / tau)
-        np.testing.assert_allclose(moved[gate], want, rtol=1e-12, atol=1e-15)
+        close(moved[gate], want, rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize("calcium", [0.0, 1e-9, 1e-7, 1e-1])
@@ -220,7 +221,7 @@ def test_any_calcium_concentration(name, calcium):
 def test_sk_lifts_very_low_calcium():
     v = jnp.zeros(2)
     inf, _ = make("SK").gates(v, surroundings(v, calcium=5e-8))["z"]
-    np.testing.assert_allclose(inf, 1 / (1 + (4.3e-4 / 1.5e-7) ** 4.8), rtol=1e-10)
+    close(inf, 1 / (1 + (4.3e-4 / 1.5e-7) ** 4.8), rtol=1e-10)
 
 
 def table(f, v, low, high, intervals):
@@ -249,7 +250,7 @@ def test_tables_interpolate_as_neuron_does(channel, name, shift, grid):
                 v + shift,
                 *grid,
             )
-            np.testing.assert_allclose(got[gate][i], want, rtol=1e-9)
+            close(got[gate][i], want, rtol=1e-9)
 
 
 def test_the_t_channels_table_holds_steps():
@@ -263,7 +264,7 @@ def test_the_t_channels_table_holds_steps():
 
         inf = table(lambda u: values(u)[0], v, -120, 100, 199)
         part = table(lambda u: -np.expm1(-h / values(u)[1]), v, -120, 100, 199)
-        np.testing.assert_allclose(got[gate], x[gate] + part * (inf - x[gate]), rtol=1e-12)
+        close(got[gate], x[gate] + part * (inf - x[gate]), rtol=1e-12)
 
 
 def test_variants_are_data_of_one_class():
@@ -289,19 +290,19 @@ def test_hh_against_neuron():
         gates = channel.gates(jnp.asarray([v]), Env(jnp.asarray(12.0), {}, {}, {}))
         for gate in "mhn":
             want = (getattr(there, gate + "inf"), getattr(there, gate + "tau"))
-            np.testing.assert_allclose(np.ravel(gates[gate]), want, rtol=1e-7)
+            close(np.ravel(gates[gate]), want, rtol=1e-7)
 
 
 @pytest.mark.parametrize("made", [CalciumShell(460.0, 5.01e-4), CalciumShell.destexhe()])
 def test_calcium_shell(made):
     v, current = jnp.zeros(3), jnp.asarray([0.0, -1e-3, -5e-3])
-    np.testing.assert_allclose(made.start(v), np.full(3, made.cai))
+    close(made.start(v), np.full(3, made.cai))
     rest = made.pool_derivative(made.minCai, jnp.zeros(()))
     assert float(rest) == 0.0
     rate = made.pool_derivative(made.start(v), current)
     influx = -10000 * np.asarray(current) * float(made.gamma) / (2 * 96485.33212331 * 0.1)
     want = influx - (float(made.cai) - float(made.minCai)) / float(made.decay)
-    np.testing.assert_allclose(rate, want, rtol=1e-12)
+    close(rate, want, rtol=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["RS", "FS", "IB", "IBR", "LTS"])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import jaxdend as jd
+from helpers import PRECISIONS, approx, close
 from jaxdend.channels import DCaAP, Leak
 from jaxdend.mechanisms.base import Env
 
@@ -34,30 +35,30 @@ def test_amplitude_falls_with_the_overshoot():
     x = channel.initial(jnp.full(3, -75.0), ENV)
     v = jnp.array([-36.0, -35.999, -24.3])
     x = channel.trigger(v, x, ENV, jnp.asarray(0.0))
-    np.testing.assert_allclose(x["K"], [0.0, np.exp(-0.001 / 11.7), np.exp(-1.0)], rtol=1e-9)
-    np.testing.assert_allclose(x["A"], [0.0, 1e-3, 1e-3])
+    close(x["K"], [0.0, np.exp(-0.001 / 11.7), np.exp(-1.0)], rtol=1e-9)
+    close(x["A"], [0.0, 1e-3, 1e-3])
     assert x["t_last"].tolist() == [-200.0, 0.0, 0.0]
 
 
 def test_the_fall_starts_after_the_delay_and_the_next_after_the_refractory_period():
     times, x = march(DCaAP(), lambda t: -30.0, 230.0)
     at = np.unique(x["t_last"])
-    assert at == pytest.approx([H / 2, 200.0 + H / 2], abs=1e-9)
+    assert at == approx([H / 2, 200.0 + H / 2], abs=1e-9)
     falls = times[np.argmax(x["B"] > 0)]
-    assert falls == pytest.approx(21.0, abs=1.01 * H)  # a tie, decided by rounding
+    assert falls == approx(21.0, abs=1.01 * H)  # a tie, decided by rounding
     before = x["A"][(times > 20.0) & (times < 21.0)]
-    np.testing.assert_allclose(before, 0.5, rtol=0.4)
+    close(before, 0.5, rtol=0.4)
     assert x["A"][times < 200.0].max() <= 0.5
-    np.testing.assert_allclose((x["A"] - x["B"])[(times > 150) & (times < 199)], 0.0, atol=1e-9)
+    close((x["A"] - x["B"])[(times > 150) & (times < 199)], 0.0, atol=1e-9)
 
 
 def test_it_follows_the_effective_logistic():
     times, x = march(DCaAP(), lambda t: -30.0, 20.0)
     fine = 0.5 / (1 + 499 * np.exp(-times / 3))
-    np.testing.assert_allclose(x["A"], fine, rtol=0.02)
+    close(x["A"], fine, rtol=0.02)
     written = march(DCaAP(capacity=1.0), lambda t: -30.0, 20.0)[1]["A"]
     assert written[-1] > 0.4
-    np.testing.assert_allclose(x["A"][1], 1e-3 * np.exp(H * (1 - 2e-3) / 3), rtol=1e-12)
+    close(x["A"][1], 1e-3 * np.exp(H * (1 - 2e-3) / 3), rtol=1e-12)
 
 
 def test_step_and_derivative_agree():
@@ -66,11 +67,11 @@ def test_step_and_derivative_agree():
     v, h = jnp.full(1, -60.0), 1e-6
     slope, later = channel.derivative(v, x, ENV), channel.advance(v, x, ENV, jnp.asarray(h))
     for name in x:
-        np.testing.assert_allclose((later[name] - x[name]) / h, slope[name], rtol=1e-5, atol=1e-8)
-    np.testing.assert_allclose(channel.current(v, x, ENV), 1.6 * 0.2, rtol=1e-12)
+        close((later[name] - x[name]) / h, slope[name], rtol=1e-5, atol=1e-8)
+    close(channel.current(v, x, ENV), 1.6 * 0.2, rtol=1e-12)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("dtype", PRECISIONS)
 @pytest.mark.parametrize("v", [-1000.0, -75.0, -36.0, -30.0, 1000.0])
 def test_surrogate_changes_gradients_only(dtype, v):
     def used(v, surrogate):
@@ -96,7 +97,7 @@ def test_surrogate_gradient_is_the_documented_one():
 
     for v in (-35.0, -20.0):
         want = 1e-3 / (2.0 * (1 + (v + 36.0) / 2.0) ** 2)
-        assert float(jax.grad(a)(jnp.asarray(v))) == pytest.approx(want, rel=1e-12)
+        assert float(jax.grad(a)(jnp.asarray(v))) == approx(want, rel=1e-12)
     for v in (-36.0, -36.1, -40.0, -1000.0):  # no crossing, no gradient
         assert float(jax.grad(a)(jnp.asarray(v))) == 0.0
     plain = DCaAP()
@@ -122,9 +123,9 @@ def test_gradients_are_finite_over_several_spikes(w, t1, wide):
         both = [jax.jit(jax.value_and_grad(lambda p, s=s: mean(p, s)))(one) for s in (False, True)]
         for _, slope in both:
             assert all(np.isfinite(x) for x in slope.values())
-        assert float(both[0][0]) == pytest.approx(float(both[1][0]), rel=1e-12 if wide else 1e-4)
+        assert float(both[0][0]) == approx(float(both[1][0]), rel=1e-12 if wide else 1e-4)
         assert abs(float(both[1][1]["i"])) < 1e6
         if wide:
             f = jax.jit(lambda x: mean(one | {"w": x}, False))
             difference = float(f(1.0 + 1e-5) - f(1.0 - 1e-5)) / 2e-5
-            assert float(both[0][1]["w"]) == pytest.approx(difference, rel=1e-5)
+            assert float(both[0][1]["w"]) == approx(difference, rel=1e-5)

@@ -10,6 +10,7 @@ import pytest
 
 import jaxdend as jd
 from channels.formulas import ADEX, IZHIKEVICH
+from helpers import PRECISIONS, approx, close
 from jaxdend.channels import CHANNELS, LIF, AdEx, Izhikevich, Leak
 from jaxdend.mechanisms.base import Env
 
@@ -144,10 +145,10 @@ def test_lif_interval_is_the_closed_form(solver):
     want = wait + tau * np.log((v_inf - vreset) / (v_inf - vth))
     for i in range(4):
         gaps = np.diff(times[i][np.isfinite(times[i])])
-        assert len(gaps) == pytest.approx(END / want[i], abs=2.5)
-        assert gaps == pytest.approx(want[i], abs=(1.2 + 2 * (not solver.second_order)) * 0.025)
+        assert len(gaps) == approx(END / want[i], abs=2.5)
+        assert gaps == approx(want[i], abs=(1.2 + 2 * (not solver.second_order)) * 0.025)
         first = tau * np.log((v_inf[i] - e) / (v_inf[i] - vth))
-        assert times[i][0] == pytest.approx(first, abs=5e-2)
+        assert times[i][0] == approx(first, abs=5e-2)
     held = np.isclose(v[-1, :, 0], vreset, rtol=0, atol=1e-4).sum()
     assert held == np.isfinite(times[-1]).sum() * 80
 
@@ -159,7 +160,7 @@ def test_lif_slope_of_the_first_spike_time(solver):
         return jd.spike_times(traces, -50.0, max_spikes=1)[0]
 
     want = 10.0 * (1 / 30.0 - 1 / 10.0) * 10.0  # of 10 ln(10 I / (10 I - 20)) at I = 3
-    assert float(jax.grad(first)(3.0)) == pytest.approx(want, rel=5e-3)
+    assert float(jax.grad(first)(3.0)) == approx(want, rel=5e-3)
 
 
 def test_refractory_time_goes_on_from_the_final_state():
@@ -168,7 +169,7 @@ def test_refractory_time_goes_on_from_the_final_state():
     half = run(channel, 6.0, -70.0, solver, t1=5.0)
     assert float(half.final.mechanisms[0]["left"][0]) > 0.0  # in the middle of it
     rest = run(channel, 6.0, half.final, solver, t1=5.0)
-    np.testing.assert_allclose(rest.v[1:], whole.v[201:], rtol=1e-12)
+    close(rest.v[1:], whole.v[201:], rtol=1e-12)
 
 
 @every_solver
@@ -198,18 +199,18 @@ def test_a_reset_in_a_tree_does_not_ring(solver):
 def test_trigger_and_reset_see_the_same_moment():
     channel, x = Izhikevich(), {"u": jnp.array([3.0, 3.0])}
     v = jnp.array([29.9, 30.1])
-    np.testing.assert_allclose(channel.trigger(v, x, ENV, 0.0)["u"], [3.0, 11.0])
-    np.testing.assert_allclose(channel.reset(v, x, ENV, 0.0), [29.9, -65.0])
+    close(channel.trigger(v, x, ENV, 0.0)["u"], [3.0, 11.0])
+    close(channel.reset(v, x, ENV, 0.0), [29.9, -65.0])
     neuron = AdEx.preset("tonic", b=1e-3)
     moved = neuron.trigger(jnp.array([1.0]), {"w": jnp.zeros(1)}, ENV, 0.0)
-    np.testing.assert_allclose(moved["w"], 1e-3)
+    close(moved["w"], 1e-3)
     held, free = {"left": jnp.array([0.1])}, {"left": jnp.zeros(1)}
     above = jnp.array([-40.0])
-    np.testing.assert_allclose(LIF().trigger(above, held, ENV, 0.0)["left"], 0.1)
-    np.testing.assert_allclose(LIF().trigger(above, free, ENV, 0.0)["left"], 2.0)
+    close(LIF().trigger(above, held, ENV, 0.0)["left"], 0.1)
+    close(LIF().trigger(above, free, ENV, 0.0)["left"], 2.0)
     for x in (held, free):
-        np.testing.assert_allclose(LIF().reset(above, x, ENV, 0.0), -65.0)
-    np.testing.assert_allclose(LIF().current(above, held, ENV), 1e-4 * 30 + 1e3 * 25)
+        close(LIF().reset(above, x, ENV, 0.0), -65.0)
+    close(LIF().current(above, held, ENV), 1e-4 * 30 + 1e3 * 25)
 
 
 def test_two_resets_of_different_compartments():
@@ -221,10 +222,10 @@ def test_two_resets_of_different_compartments():
     both = jd.simulate(cell, steps, t1=20.0, v0=-65.0)
     for column, channel in enumerate((LIF(), Izhikevich())):
         alone = run(channel, 10.0, -65.0, jd.CrankNicolson(), t1=20.0)
-        np.testing.assert_allclose(both.v[:, column], alone.v[:, 0], rtol=0, atol=2e-3)
+        close(both.v[:, column], alone.v[:, 0], rtol=0, atol=2e-3)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("dtype", PRECISIONS)
 @pytest.mark.parametrize("made", [LIF, Izhikevich, AdEx])
 def test_surrogate_changes_gradients_only(made, dtype):
     def after(v, surrogate):
@@ -253,7 +254,7 @@ def test_surrogate_gradient_is_the_documented_one():
             return jnp.stack([u, moved.reset(v, {}, ENV, 0.0)])
 
         by_v, by_peak = jax.jacobian(jumped, (0, 1))(jnp.asarray(v), jnp.asarray(30.0))
-        np.testing.assert_allclose(by_peak, [8.0 * bump, (-65.0 - v) * bump], rtol=1e-12)
+        close(by_peak, [8.0 * bump, (-65.0 - v) * bump], rtol=1e-12)
         np.testing.assert_array_equal(by_v, [0.0, not spikes])
     plain = jax.grad(lambda peak: Izhikevich(peak=peak).trigger(32.0, {"u": 0.0}, ENV, 0.0)["u"])
     assert plain(jnp.asarray(30.0)) == 0.0
@@ -290,7 +291,7 @@ def test_gradients_do_not_grow_from_spike_to_spike(name, wide):
             assert abs(slope) < 1e4
             if wide and not surrogate:
                 up, down = (f(one + h)[0][0] for h in (1e-7, -1e-7))
-                assert float(slope) == pytest.approx(float(up - down) / 2e-7, rel=1e-4, abs=1e-6)
+                assert float(slope) == approx(float(up - down) / 2e-7, rel=1e-4, abs=1e-6)
 
 
 @pytest.mark.slow
@@ -321,4 +322,4 @@ def test_presets_take_changes():
     assert float(CHANNELS["Izhikevich.FS"](d=3.0).d) == 3.0
     for name in ("g", "a", "b", "e", "vt", "tauw", "vreset", "peak"):
         want = getattr(AdEx(), name)
-        np.testing.assert_allclose(getattr(AdEx.preset("brette_gerstner"), name), want)
+        close(getattr(AdEx.preset("brette_gerstner"), name), want)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from helpers import close
 from jaxdend.fitting import features
 from jaxdend.fitting.features import FEATURES, extract, feature_loss, feature_targets
 
@@ -42,15 +43,15 @@ def test_values_and_finite_slopes_with_and_without_spikes(dtype):
     assert bool(jnp.isfinite(slope).all())
     assert all(x.dtype == dtype for x in found.values() if jnp.issubdtype(x.dtype, jnp.floating))
     tight = 1e-3 if dtype == jnp.float32 else 1e-6
-    np.testing.assert_allclose(found["peak_time"][0, :3], TIMES, atol=0.01)
-    np.testing.assert_allclose(found["all_ISI_values"][0, :2], [15.0, 17.0], atol=0.01)
-    np.testing.assert_allclose(found["time_to_first_spike"][0], 10.0, atol=0.01)
-    np.testing.assert_allclose(found["soft_spike_count_stimint"][0], 3.0, atol=0.01)
-    np.testing.assert_allclose(found["AHP_depth"][0, :3], -12.0, atol=0.1)
-    np.testing.assert_allclose(found["sag_amplitude"][2], 0.0, atol=tight)
-    np.testing.assert_allclose(found["ohmic_input_resistance"][2], 50.0, rtol=1e-3)
+    close(found["peak_time"][0, :3], TIMES, atol=0.01)
+    close(found["all_ISI_values"][0, :2], [15.0, 17.0], atol=0.01)
+    close(found["time_to_first_spike"][0], 10.0, atol=0.01)
+    close(found["soft_spike_count_stimint"][0], 3.0, atol=0.01)
+    close(found["AHP_depth"][0, :3], -12.0, atol=0.1)
+    close(found["sag_amplitude"][2], 0.0, atol=tight)
+    close(found["ohmic_input_resistance"][2], 50.0, rtol=1e-3)
     width = 2 * 0.8 * np.sqrt(np.log(110.0 / 50.0))  # where the Gaussian is 50 mV high
-    np.testing.assert_allclose(found["AP_width"][0, 0], width, atol=0.02)
+    close(found["AP_width"][0, 0], width, atol=0.02)
     np.testing.assert_array_equal(found["spike_count"], [3, 0, 0, 0, 0])
     for name, x in found.items():
         if FEATURES[name].fewer is not None:
@@ -73,7 +74,7 @@ def test_slopes_are_those_of_finite_differences():
     forward = jax.jit(jax.jacfwd(values, argnums=(0, 1)))(0.013, 100.0)
     for slope, h in zip(forward, (np.array([1e-5, 0]), np.array([0, 1e-5])), strict=True):
         centred = (values(0.013 + h[0], 100.0 + h[1]) - values(0.013 - h[0], 100.0 - h[1])) / 2e-5
-        np.testing.assert_allclose(slope, centred, atol=1e-5)
+        close(slope, centred, atol=1e-5)
 
 
 def test_a_known_trace_gives_as_many_values_as_spikes():
@@ -81,7 +82,7 @@ def test_a_known_trace_gives_as_many_values_as_spikes():
     found = extract(TS, spiking(), names, **STIM)
     assert [found[name].shape for name in names] == [(3,), (2,), (1,), (3,)]
     assert extract(TS, FLAT, names, **STIM)["peak_time"].shape == (0,)
-    np.testing.assert_allclose(features.peak_time(TS, spiking()), found["peak_time"])
+    close(features.peak_time(TS, spiking()), found["peak_time"])
     assert features.all_isi_values(TS, FLAT).shape == (0,)
 
 
@@ -99,12 +100,12 @@ def test_the_table_is_in_the_order_asked_for():
 
 def test_windows_and_attenuation():
     v = np.where(TS < 50, -70.0, -60.0)
-    np.testing.assert_allclose(features.mean_in_window(TS, v, 10.0, 40.0), -70.0)
-    np.testing.assert_allclose(features.sd_in_window(TS, v, 40.0, 59.9375), 5.0, rtol=1e-6)
+    close(features.mean_in_window(TS, v, 10.0, 40.0), -70.0)
+    close(features.sd_in_window(TS, v, 40.0, 59.9375), 5.0, rtol=1e-6)
     assert np.isnan(features.mean_in_window(TS, v, 200.0, 300.0))
     assert float(jnp.max(jnp.abs(jax.grad(features.sd_in_window, 1)(TS, FLAT, 1.0, 9.0)))) == 0
     sites = np.stack([spiking(height=h) for h in (100.0, 50.0, 20.0)], axis=1)
-    np.testing.assert_allclose(features.attenuation(TS, sites, 20.0), [1, 2, 5], rtol=1e-3)
+    close(features.attenuation(TS, sites, 20.0), [1, 2, 5], rtol=1e-3)
 
 
 def test_loss_is_zero_at_its_target_and_leads_to_it():

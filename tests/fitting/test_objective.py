@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from helpers import close
 from jaxdend.cell import Cell
 from jaxdend.channels import HH, Leak
 from jaxdend.fitting import (
@@ -88,13 +89,13 @@ def test_weighted_mean_of_known_differences(recorded):
     parts = jax.jit(objective.parts)(params())
     assert {k: round(float(x), 9) for k, x in parts.items()} == {"up": 1, "down": 4, "more": 4}
     value = jax.jit(objective)(params())
-    np.testing.assert_allclose(value, (1 + 2 * 4 + 4) / 4, rtol=1e-9)
+    close(value, (1 + 2 * 4 + 4) / 4, rtol=1e-9)
     residuals = jax.jit(objective.residuals)(params())
     assert residuals.shape == (3 * 401 * 2,)
-    np.testing.assert_allclose(jnp.sum(residuals**2), value, rtol=1e-9)
+    close(jnp.sum(residuals**2), value, rtol=1e-9)
     traces = jax.jit(objective.traces)(params())
     for name, v in recorded.items():
-        np.testing.assert_allclose(traces[name], v, atol=1e-9)
+        close(traces[name], v, atol=1e-9)
 
 
 def test_one_program_for_alike_protocols_and_two_for_others(recorded):
@@ -127,7 +128,7 @@ def test_numbers_do_not_recompile(recorded):
     first = Objective(counted, protocols(recorded), dt=DT)
     second = Objective(counted, protocols(shifted(recorded, 1.0), weight=3.0, scale=2.0), dt=DT)
     assert float(value(first, params())) < 1e-18
-    np.testing.assert_allclose(value(second, params(g=3e-4)), 0.25, rtol=1e-9)
+    close(value(second, params(g=3e-4)), 0.25, rtol=1e-9)
     value(second, params(gna=0.1))
     assert len(traced) == 1
 
@@ -140,11 +141,11 @@ def test_gradient_and_vmap(recorded):
     moved = [one] + [{**one, k: x * (1 + s * h)} for k, x in one.items() for s in (1, -1)]
     batch = jax.tree.map(lambda *x: jnp.stack(x), *moved)
     several = jax.jit(jax.vmap(objective))(batch)
-    np.testing.assert_allclose(several[0], value, rtol=1e-9)
+    close(several[0], value, rtol=1e-9)
     for (name, x), up, down in zip(one.items(), several[1::2], several[2::2], strict=True):
-        np.testing.assert_allclose(slope[name], (up - down) / (2 * h * x), rtol=1e-4)
+        close(slope[name], (up - down) / (2 * h * x), rtol=1e-4)
     residuals = objective.residuals(one)
-    np.testing.assert_allclose(jnp.sum(residuals**2), value, rtol=1e-9)
+    close(jnp.sum(residuals**2), value, rtol=1e-9)
 
 
 def test_recordings_with_their_own_sampling(recorded):
@@ -161,7 +162,7 @@ def test_recordings_with_their_own_sampling(recorded):
     finer = jax.jit(Objective(neuron, items[:1], dt=0.03).traces)(params())["own"]
     made = simulate(neuron(TRUE), step(0.4), t1=20.01, dt=0.03, record=np.array(SITES), v0=-65.0)
     expected = np.stack([np.interp(ts, made.ts, x) for x in np.asarray(made.v).T], axis=1)
-    np.testing.assert_allclose(finer, expected, rtol=0, atol=1e-9)
+    close(finer, expected, rtol=0, atol=1e-9)
     with pytest.raises(ValueError, match="even steps"):
         Objective(neuron, items, terms=partial(smoothed_rms, width=1.0), dt=DT)
 
@@ -221,7 +222,7 @@ def test_initial_states(recorded):
         found[name] = np.asarray(
             jax.jit(Objective(neuron, item, dt=DT, **options).traces)(params())["down"]
         )
-    np.testing.assert_allclose(found["rest"][0], found["settle"][0], atol=0.05)
+    close(found["rest"][0], found["settle"][0], atol=0.05)
     assert abs(found["number"][0, 0] + 65.0) < 1e-9
     assert abs(found["rest"][0, 0] + 65.0) > 0.1
 
@@ -239,7 +240,7 @@ def test_synapses_are_batched_with_a_bound_on_events(recorded):
         alone = simulate(
             neuron(TRUE), item.inputs, t1=T1, dt=DT, record=np.array(SITES), v0=-65.0
         ).v
-        np.testing.assert_allclose(v, alone, atol=1e-9)
+        close(v, alone, atol=1e-9)
 
 
 def test_inputs_from_parameters(recorded):
@@ -319,9 +320,9 @@ def test_least_squares_on_the_residuals_of_a_tiny_cell():
     )
     space = ParameterSpace({"g": Parameter(1e-5, 1e-2), "e": Parameter(-90.0, -50.0, "linear")})
     result = least_squares(objective.residuals, space, starts=3, steps=15, run=QUIET)
-    np.testing.assert_allclose(result.best_losses, 0.0, atol=1e-12)
+    close(result.best_losses, 0.0, atol=1e-12)
     for name, value in true.items():
-        np.testing.assert_allclose(result.params[name], value, rtol=1e-6)
+        close(result.params[name], value, rtol=1e-6)
 
 
 def test_in_single_precision(recorded):
@@ -343,9 +344,9 @@ def test_in_single_precision(recorded):
             assert all(x.dtype == value.dtype for x in slope.values())
             found.append((float(value), {k: float(x) for k, x in slope.items()}))
     (value, slope), (narrow, rough) = found
-    np.testing.assert_allclose(narrow, value, rtol=1e-3)
+    close(narrow, value, rtol=1e-3)
     for name, x in slope.items():
-        np.testing.assert_allclose(rough[name], x, rtol=0.02)
+        close(rough[name], x, rtol=0.02)
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax import Array
 
+from helpers import approx, close
 from jaxdend.mechanisms.base import AbstractChannel, Env, exponential_euler, named, param
 
 V = jnp.linspace(-100.0, 40.0, 29)
@@ -51,7 +52,7 @@ def test_parameters_are_floating_leaves():
     for value in (1, 1.0, np.float32(1), [1, 2]):
         leaf = Kdr(gbar=value).gbar
         assert isinstance(leaf, jax.Array)
-        assert leaf.dtype == jnp.float64
+        assert leaf.dtype == jnp.result_type(float)
     assert len(jax.tree.leaves(Kdr())) == 2
     assert Kdr(gbar=jnp.ones(3, jnp.float32)).gbar.dtype == jnp.float32
     assert Kdr(gbar=None).gbar is None
@@ -89,14 +90,14 @@ def test_parameters_survive_transformations():
     batch = jax.vmap(lambda g: Kdr(gbar=g))(jnp.arange(3.0))
     assert batch.gbar.shape == (3,)
     grads = jax.grad(lambda c: c.current(V, {"n": jnp.ones_like(V)}, ENV).sum())(Kdr())
-    assert float(grads.ek) == pytest.approx(-0.01 * len(V))
+    assert float(grads.ek) == approx(-0.01 * len(V))
 
 
 def test_a_gate_rests_at_its_steady_state():
     channel = Kdr()
     x = channel.initial(V, ENV)
-    np.testing.assert_allclose(channel.derivative(V, x, ENV)["n"], 0, atol=1e-15)
-    np.testing.assert_allclose(channel.advance(V, x, ENV, 3.0)["n"], x["n"], atol=1e-15)
+    close(channel.derivative(V, x, ENV)["n"], 0, atol=1e-15)
+    close(channel.advance(V, x, ENV, 3.0)["n"], x["n"], atol=1e-15)
 
 
 def test_advance_of_a_gate_is_exact():
@@ -104,12 +105,12 @@ def test_advance_of_a_gate_is_exact():
     inf, tau = channel.gates(V, ENV)["n"]
     start = 0.3 * jnp.ones_like(V)
     got = channel.advance(V, {"n": start}, ENV, h)["n"]
-    np.testing.assert_allclose(got, inf + (start - inf) * np.exp(-h / tau), rtol=1e-13)
+    close(got, inf + (start - inf) * np.exp(-h / tau), rtol=1e-13)
 
 
 def test_exponential_euler_is_exact_for_a_linear_state():
     got = exponential_euler(lambda x: {"c": 3.0 - x["c"] / 20.0}, {"c": jnp.ones(4)}, 5.0)["c"]
-    np.testing.assert_allclose(got, 60 - 59 * np.exp(-0.25), rtol=1e-13)
+    close(got, 60 - 59 * np.exp(-0.25), rtol=1e-13)
 
 
 def test_exponential_euler_is_second_order_without_coupling():
@@ -119,16 +120,17 @@ def test_exponential_euler_is_second_order_without_coupling():
             x = exponential_euler(lambda y: {"a": y["a"] * (1 - y["a"])}, x, h)
         return abs(float(x["a"]) - 1 / (1 + 4 * np.exp(-2)))
 
-    assert error(20) / error(40) == pytest.approx(4, rel=0.1)
+    assert error(20) / error(40) == approx(4, rel=0.1)
 
 
+@pytest.mark.float64("a difference over 1e-6 ms")
 def test_a_scheme_advances_towards_its_derivative():
     channel = Scheme()
     x = {"o": jnp.full_like(V, 0.2), "i": jnp.full_like(V, 0.1)}
     h = 1e-6
     moved, slope = channel.advance(V, x, ENV, h), channel.derivative(V, x, ENV)
     for name in x:
-        np.testing.assert_allclose((moved[name] - x[name]) / h, slope[name], rtol=1e-4)
+        close((moved[name] - x[name]) / h, slope[name], rtol=1e-4)
 
 
 def test_a_channel_needs_a_current():
@@ -166,9 +168,9 @@ def test_gates_have_the_derivatives_of_their_formula():
             jax.grad(lambda *a, f=f: jnp.sum(weights * moved(*a, f)), which)(*arguments)
             for f in (False, True)
         )
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9), found, expected)
+        jax.tree.map(lambda a, b: close(a, b, rtol=1e-9), found, expected)
     tangents = jax.tree.map(jnp.ones_like, arguments)
     (_, found), (_, expected) = (
         jax.jvp(lambda *a, f=f: moved(*a, f), arguments, tangents) for f in (False, True)
     )
-    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    close(found, expected, rtol=1e-9)

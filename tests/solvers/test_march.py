@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import jaxdend as jd
+from helpers import approx, close
 from jaxdend.channels import HH, CalciumShell, DCaAP, Leak
 from jaxdend.solvers.march import in_bytes, segment_length
 
@@ -63,12 +64,10 @@ def test_the_gradient_is_that_of_storing_everything(cell, theta, solver, save_ev
         again, found = jax.value_and_grad(
             lambda t, memory=memory: loss(t, cell, solver, save_every, memory=memory)
         )(theta)
-        np.testing.assert_allclose(again, value, rtol=1e-12)
+        close(again, value, rtol=1e-12)
         for name, expected_part in expected.items():
             assert np.any(np.asarray(expected_part)), name
-            np.testing.assert_allclose(
-                found[name], expected_part, rtol=1e-8, atol=1e-12, err_msg=name
-            )
+            close(found[name], expected_part, rtol=1e-8, atol=1e-12, err_msg=name)
 
 
 def test_forward_mode_gives_the_same_derivative(cell, theta):
@@ -78,7 +77,7 @@ def test_forward_mode_gives_the_same_derivative(cell, theta):
     _, slope = jax.jvp(
         lambda a: of(a, adjoint=diffrax.ForwardMode()), (theta["amplitude"],), (jnp.ones(()),)
     )
-    np.testing.assert_allclose(slope, jax.grad(of)(theta["amplitude"]), rtol=1e-9)
+    close(slope, jax.grad(of)(theta["amplitude"]), rtol=1e-9)
 
 
 def test_a_batch_of_gradients_is_each_of_them(cell, theta):
@@ -88,7 +87,7 @@ def test_a_batch_of_gradients_is_each_of_them(cell, theta):
         return loss(theta | {"amplitude": amplitude}, cell, jd.CrankNicolson(), memory="60KB")
 
     batch = jax.vmap(jax.grad(of))(amplitudes)
-    np.testing.assert_allclose(batch, [jax.grad(of)(a) for a in amplitudes], rtol=1e-9)
+    close(batch, [jax.grad(of)(a) for a in amplitudes], rtol=1e-9)
 
 
 def test_clamps_calcium_and_triggers_have_the_same_gradient():
@@ -104,7 +103,7 @@ def test_clamps_calcium_and_triggers_have_the_same_gradient():
         return jnp.mean(sol.v**2)
 
     expected = jax.grad(lambda g: of(g, adjoint=diffrax.DirectAdjoint()))(1e-3)
-    np.testing.assert_allclose(jax.grad(of)(1e-3), expected, rtol=1e-7)
+    close(jax.grad(of)(1e-3), expected, rtol=1e-7)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +111,7 @@ def test_clamps_calcium_and_triggers_have_the_same_gradient():
     [("2GB", 2e9), ("64 MB", 64e6), ("1.5K", 1500.0), ("1GiB", 2.0**30), (1e6, 1e6), (512, 512.0)],
 )
 def test_sizes_are_understood(text, size):
-    assert in_bytes(text) == pytest.approx(size)
+    assert in_bytes(text) == approx(size)
 
 
 @pytest.mark.parametrize("text", ["", "much", "-1GB", "0", "2 GBs", "GB", "1.2.3MB"])

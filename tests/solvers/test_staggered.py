@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import jaxdend as jd
+from helpers import approx, tol
 from jaxdend.channels import HH, Leak
 
 END = 8.0
@@ -47,6 +48,7 @@ def reference(cell: jd.Cell, given, kind: str):
 
 @pytest.mark.parametrize("end_nodes", [False, True], ids=["", "end_nodes"])
 @pytest.mark.parametrize("kind", ["step", "synapse"])
+@pytest.mark.float64("in float32 rounding hides the order of the method")
 def test_the_schemes_converge_at_their_order(kind, end_nodes):
     cell = small_cell(end_nodes)
     given = inputs(cell, kind)
@@ -60,7 +62,7 @@ def test_the_schemes_converge_at_their_order(kind, end_nodes):
             errors.append(np.sqrt(np.mean((np.asarray(traces.v) - exact) ** 2)))
         slope = np.log(errors[0] / errors[1]) / np.log(STEPS[0] / STEPS[1])
         print("ORDERS", kind, end_nodes, order, slope, errors)
-        assert slope == pytest.approx(order, abs=0.15)
+        assert slope == approx(order, abs=0.15)
 
 
 def test_a_step_into_a_node_without_capacitance_does_not_ring():
@@ -69,5 +71,5 @@ def test_a_step_into_a_node_without_capacitance_does_not_ring():
     site = cell.locate(section="dend[0]", x=1.0)
     step = jd.Step(site, onset=1.0, duration=5.0, amplitude=0.1)
     v = np.asarray(jd.simulate(cell, step, t1=5.0, record=[site]).v)[:, 0]
-    assert np.all(np.diff(v) >= -1e-9)
+    assert np.all(np.diff(v) >= -tol(1e-9, 1e-4))
     assert v[-1] > -60.0

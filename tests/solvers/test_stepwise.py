@@ -11,6 +11,7 @@ import pytest
 from diffrax._integrate import SaveState, State as LoopState
 
 import jaxdend as jd
+from helpers import close
 from jaxdend.channels import HH
 from jaxdend.dynamics import build_model, by_step, vector_field
 from jaxdend.solvers.stepwise import Stepwise
@@ -63,8 +64,8 @@ def test_it_takes_the_steps_of_diffrax(model):
     ours, theirs = (
         solve(model, adjoint) for adjoint in (Stepwise(), diffrax.RecursiveCheckpointAdjoint())
     )
-    np.testing.assert_allclose(ours.ts, theirs.ts, atol=1e-12)
-    np.testing.assert_allclose(ours.ys.v, theirs.ys.v, atol=1e-10)
+    close(ours.ts, theirs.ts, atol=1e-12)
+    close(ours.ys.v, theirs.ys.v, atol=1e-10)
     assert float(jnp.ptp(ours.ys.v)) > 20.0
     for name in ("num_steps", "num_accepted_steps", "num_rejected_steps"):
         assert int(ours.stats[name]) == int(theirs.stats[name])
@@ -75,7 +76,7 @@ def test_a_run_that_goes_on_delivers_the_events_of_its_own_steps(model):
     whole = solve(model, Stepwise())
     half = jax.tree.map(lambda a: a[STEPS // 2], whole.ys)
     rest = solve(model, Stepwise(), first=STEPS // 2, y0=half)
-    np.testing.assert_allclose(rest.ys.v, whole.ys.v[STEPS // 2 :], atol=1e-10)
+    close(rest.ys.v, whole.ys.v[STEPS // 2 :], atol=1e-10)
 
 
 def test_what_it_does_not_do_is_left_to_diffrax(model):
@@ -83,7 +84,7 @@ def test_what_it_does_not_do_is_left_to_diffrax(model):
     times = jnp.asarray([0.31, 1.0, 3.99])
     some = solve(model, Stepwise(), saveat=diffrax.SaveAt(ts=times))
     expected = np.stack([np.interp(times, whole.ts, v) for v in np.asarray(whole.ys.v).T], 1)
-    np.testing.assert_allclose(some.ys.v, expected, atol=1e-9)
+    close(some.ys.v, expected, atol=1e-9)
     event = diffrax.Event(lambda t, y, args, **_: t > 1.0)
     cut = solve(model, Stepwise(), event=event)
     assert cut.result == diffrax.RESULTS.event_occurred
@@ -100,4 +101,4 @@ def test_gradients_are_those_of_diffrax(model):
         for adjoint in (Stepwise(), diffrax.RecursiveCheckpointAdjoint())
     )
     assert abs(float(theirs)) > 1.0
-    np.testing.assert_allclose(ours, theirs, rtol=1e-9)
+    close(ours, theirs, rtol=1e-9)

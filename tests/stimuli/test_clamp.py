@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
+from helpers import close
 from jaxdend.stimuli import VoltageClamp
 
 
@@ -15,27 +16,27 @@ def test_levels_follow_one_another_and_then_the_clamp_is_off():
     command, conductance = jax.vmap(clamp.command)(ts), jax.vmap(clamp.conductance)(ts)
     assert command.shape == conductance.shape == (8, 2)
     expected = [-70, -70, -70, -10, -10, -60, -60, -60]
-    np.testing.assert_allclose(command[:, 0], expected)
+    close(command[:, 0], expected)
     on = np.array([0, 1, 1, 1, 1, 1, 1, 0])
-    np.testing.assert_allclose(conductance, on[:, None] * [2.0, 0.5])
-    np.testing.assert_allclose(clamp.current(1.5, jnp.full(2, -65.0)), [110.0, 27.5])
+    close(conductance, on[:, None] * [2.0, 0.5])
+    close(clamp.current(1.5, jnp.full(2, -65.0)), [110.0, 27.5])
 
 
 def test_one_voltage_and_voltages_per_site():
     assert VoltageClamp(0, -20.0, 5.0).command(2.0) == -20.0
     clamp = VoltageClamp([0, 1], [[-70.0, 0.0], [-60.0, 10.0]], [1.0, 1.0])
-    np.testing.assert_allclose(clamp.command(1.5), [0.0, 10.0])
+    close(clamp.command(1.5), [0.0, 10.0])
 
 
 def test_a_level_of_no_duration_is_passed_over():
     clamp = VoltageClamp(0, [-70.0, 50.0, -60.0], [1.0, 0.0, 1.0])
-    np.testing.assert_allclose([clamp.command(t)[0] for t in (0.99, 1.0, 1.5)], [-70, -60, -60])
+    close([clamp.command(t)[0] for t in (0.99, 1.0, 1.5)], [-70, -60, -60])
 
 
 def test_waveform_command_and_gradients():
     clamp = VoltageClamp.from_waveform(0, [1.0, 2.0, 4.0], [-70.0, 0.0, -50.0], rs=0.1)
-    np.testing.assert_allclose([clamp.command(t)[0] for t in (1.5, 3.0)], [-35.0, -25.0])
-    np.testing.assert_allclose([clamp.conductance(t)[0] for t in (0.5, 1.0, 4.0)], [0, 10, 0])
+    close([clamp.command(t)[0] for t in (1.5, 3.0)], [-35.0, -25.0])
+    close([clamp.conductance(t)[0] for t in (0.5, 1.0, 4.0)], [0, 10, 0])
 
     def command(times, values, rs):
         c = VoltageClamp.from_waveform(0, times, values, rs)
@@ -50,7 +51,7 @@ def test_traced_levels():
         voltages = jnp.stack([-70.0, voltage])
         return VoltageClamp(0, voltages, jnp.stack([1.0, duration])).command(1.5)[0]
 
-    np.testing.assert_allclose(jax.vmap(command)(jnp.array([1.0, 2.0]), jnp.ones(2)), [1.0, 2.0])
+    close(jax.vmap(command)(jnp.array([1.0, 2.0]), jnp.ones(2)), [1.0, 2.0])
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from jax.test_util import check_grads
 
+from helpers import approx, close
 from jaxdend.stimuli import DualExponential, PulseTrain, Ramp, Sine, Step
 
 STIMULI = {
@@ -32,7 +33,7 @@ def test_mean_is_the_integral_of_the_points(name, t0, length):
     mean = stimulus.current(jnp.asarray(t0), jnp.asarray(t0 + length))
     assert mean.shape == (1,)
     # an edge may fall anywhere within a sample
-    np.testing.assert_allclose(mean, points(stimulus, ts).mean(axis=0), atol=10 / size)
+    close(mean, points(stimulus, ts).mean(axis=0), atol=10 / size)
 
 
 @pytest.mark.parametrize("name", STIMULI)
@@ -54,33 +55,33 @@ def test_step_edges():
     ts = [4.999, 5.0, 5.999, 6.0, 6.999, 7.0]
     expected = [[0, 0], [0.5, 0], [0.5, 0], [0, -1], [0, -1], [0, 0]]
     np.testing.assert_array_equal(points(step, ts), expected)
-    np.testing.assert_allclose(step.current(4.5, 5.25), [0.5 / 3, 0.0])
+    close(step.current(4.5, 5.25), [0.5 / 3, 0.0])
 
 
 def test_dual_exponential_peaks_at_its_amplitude():
     stimulus = DualExponential([3, 4], [0.0, 2.0], [0.5, -1.0], tau_rise=0.5, tau_decay=5.0)
     ts = np.arange(0.0, 60.0, 0.001)
     values = points(stimulus, ts)
-    np.testing.assert_allclose([values[:, 0].max(), values[:, 1].min()], [0.5, -1.0], rtol=1e-6)
-    np.testing.assert_allclose(ts[jnp.argmax(values[:, 0])], np.log(10) * 2.5 / 4.5, atol=1e-3)
+    close([values[:, 0].max(), values[:, 1].min()], [0.5, -1.0], rtol=1e-6)
+    close(ts[jnp.argmax(values[:, 0])], np.log(10) * 2.5 / 4.5, atol=1e-3)
     np.testing.assert_array_equal(values[ts <= 2.0, 1], 0.0)
     later = np.arange(2.0, 60.0, 0.025)
     wave = np.exp(-(later - 2) / 5) - np.exp(-(later - 2) / 0.5)
     top = np.log(10) / 1.8
     wave /= np.exp(-top / 5) - np.exp(-top / 0.5)
-    np.testing.assert_allclose(points(stimulus, later)[:, 1], -wave, atol=1e-12)
+    close(points(stimulus, later)[:, 1], -wave, atol=1e-12)
 
 
 def test_derivative_of_the_charge_at_an_aligned_onset():
     """The onset lies on a step boundary: the two neighbours share the derivative."""
-    edges = jnp.arange(41) * 0.25
+    edges = jnp.arange(41.0) * 0.25
 
     def charge(onset):
         means = jax.vmap(Step(0, onset, 3.0, 2.0).current)(edges[:-1], edges[1:])[:, 0]
         return jnp.sum(means * edges[1:]) * 0.25
 
     check_grads(charge, (jnp.asarray(5.0),), 1, ["fwd", "rev"], eps=1e-4)
-    assert float(jax.grad(charge)(5.0)) == pytest.approx(6.0)
+    assert float(jax.grad(charge)(5.0)) == approx(6.0)
 
 
 @pytest.mark.parametrize("late", [0.0, 1e4])
@@ -94,10 +95,10 @@ def test_float32_late_in_a_run(late):
         epsp = DualExponential(0, f32(late + 101.0), 1.0)
         with jax.enable_x64(True):
             exact = DualExponential(0, late + 101.0, 1.0).current(float(t0), float(t1))[0]
-        assert float(epsp.current(t0, t1)[0]) == pytest.approx(float(exact), rel=1e-4)
+        assert float(epsp.current(t0, t1)[0]) == approx(float(exact), rel=1e-4)
         train = PulseTrain(0, f32(late + 50.0), 50.0, 10.0, 9, 1.0)
         assert train.current(t0, t1).dtype == jnp.float32
-        np.testing.assert_allclose(train.current(t0, t1), 1.0, atol=1e-3)
+        close(train.current(t0, t1), 1.0, atol=1e-3)
 
 
 def test_train_cost_does_not_depend_on_count_and_count_may_be_traced():
@@ -107,7 +108,7 @@ def test_train_cost_does_not_depend_on_count_and_count_may_be_traced():
     assert size(3) == size(300_000)
     counts = jnp.asarray([1.0, 2.0, 5.0])
     total = jax.vmap(lambda n: PulseTrain(0, 0.0, 10.0, 2.0, n, 1.0).current(0.0, 100.0)[0] * 100)
-    np.testing.assert_allclose(total(counts), 2 * counts)
+    close(total(counts), 2 * counts)
 
 
 def test_vmap_over_sites_and_numbers_with_one_compilation():
@@ -120,7 +121,7 @@ def test_vmap_over_sites_and_numbers_with_one_compilation():
         return jnp.zeros(6).at[step.site].add(step.current(1.0, 2.0))
 
     batch = jax.vmap(into_cell)(jnp.asarray([4, 1]), jnp.asarray([0.1, 0.2]))
-    np.testing.assert_allclose(batch, [[0, 0, 0, 0, 0.1, 0], [0, 0.2, 0, 0, 0, 0]])
+    close(batch, [[0, 0, 0, 0, 0.1, 0], [0, 0.2, 0, 0, 0, 0]])
     into_cell(3, 0.5)
     into_cell(2, 0.7)
     assert len(traces) <= 2  # once batched, once not

@@ -7,6 +7,7 @@ import pytest
 from jax.test_util import check_grads
 
 import jaxdend as jd
+from helpers import approx, close
 from jaxdend.stimuli import Noise, Waveform
 
 TIMES = np.array([1.0, 1.5, 3.0, 3.0, 4.0])
@@ -23,9 +24,9 @@ def test_waveform_is_linear_in_between_and_zero_outside():
     on = (ts >= 1.0) & (ts < 4.0)
     # a jump takes the later value
     expected = [np.interp(ts, TIMES + [0, 0, -1e-12, 0, 0], row) * on for row in VALUES]
-    np.testing.assert_allclose(points(wave, ts), np.transpose(expected), atol=1e-9)
+    close(points(wave, ts), np.transpose(expected), atol=1e-9)
     held = Waveform([3, 1], TIMES, VALUES, hold=True)
-    np.testing.assert_allclose(points(held, [-5.0, 9.0]), [[0.0, 1.0], [1.0, 0.0]])
+    close(points(held, [-5.0, 9.0]), [[0.0, 1.0], [1.0, 0.0]])
 
 
 def test_waveform_does_not_depend_on_the_step():
@@ -35,7 +36,7 @@ def test_waveform_does_not_depend_on_the_step():
     for steps in (12, 24, 100):
         edges = jnp.linspace(0.0, 6.0, steps + 1)
         means = jax.vmap(wave.current)(edges[:-1], edges[1:])
-        np.testing.assert_allclose(jnp.sum(means) * 6.0 / steps, charge, atol=6e-3 * (steps == 100))
+        close(jnp.sum(means) * 6.0 / steps, charge, atol=6e-3 * (steps == 100))
 
 
 def test_waveform_gradients():
@@ -58,18 +59,18 @@ def test_waveform_in_float32_late_in_a_long_run():
         t = np.float32(9876.54)
         got = wave.current(t, t + np.float32(0.025))
         assert got.dtype == jnp.float32
-        np.testing.assert_allclose(got, np.sin(9876.55 / 50), atol=1e-3)
+        close(got, np.sin(9876.55 / 50), atol=1e-3)
 
 
 def test_noise_has_the_mean_spread_and_correlation_asked_for():
     noise = Noise(np.arange(60), 0.3, 0.2, 5.0, duration=500.0, interval=0.5, seed=1).drawn()
     x = np.asarray(noise.values)
     assert x.shape == (60, 1001)
-    assert x.mean() == pytest.approx(0.3, abs=0.01)
-    assert x.std() == pytest.approx(0.2, rel=0.03)
+    assert x.mean() == approx(0.3, abs=0.01)
+    assert x.std() == approx(0.2, rel=0.03)
     for lag in (1, 10, 20):
         r = np.mean((x[:, lag:] - 0.3) * (x[:, :-lag] - 0.3)) / x.var()
-        assert r == pytest.approx(np.exp(-lag * 0.5 / 5.0), abs=0.03)
+        assert r == approx(np.exp(-lag * 0.5 / 5.0), abs=0.03)
     across = np.corrcoef(x)[np.triu_indices(60, 1)]
     assert abs(across.mean()) < 0.02
 
@@ -80,9 +81,9 @@ def test_noise_follows_its_recursion():
     for i, draw in enumerate(draws):
         x.append(draw if i == 0 else r * x[-1] + np.sqrt(1 - r * r) * draw)
     wave = noise.drawn()
-    np.testing.assert_allclose(wave.values[0], 0.1 + 0.4 * np.array(x), rtol=1e-12)
-    np.testing.assert_allclose(wave.times, 2.0 + 0.25 * np.arange(9))
-    np.testing.assert_allclose(noise.current(2.1, 2.2), wave.current(2.1, 2.2))
+    close(wave.values[0], 0.1 + 0.4 * np.array(x), rtol=1e-12)
+    close(wave.times, 2.0 + 0.25 * np.arange(9))
+    close(noise.current(2.1, 2.2), wave.current(2.1, 2.2))
 
 
 def test_noise_is_seeded_and_differentiable():
@@ -93,10 +94,10 @@ def test_noise_is_seeded_and_differentiable():
     assert value(0.0, 1.0, 5.0) == value(0.0, 1.0, 5.0)
     assert value(0.0, 1.0, 5.0) != value(0.0, 1.0, 5.0, seed=4)
     by_key = Noise(0, 0.0, 1.0, 5.0, duration=20.0, key=jax.random.key(3)).current(12.3, 12.4)
-    np.testing.assert_allclose(by_key, value(0.0, 1.0, 5.0))
+    close(by_key, value(0.0, 1.0, 5.0))
     check_grads(value, tuple(map(jnp.asarray, (0.1, 0.5, 4.0))), 1, ["rev"], eps=1e-5)
     batch = jax.vmap(lambda s: value(0.0, 1.0, 5.0, s))(jnp.arange(3, 5))
-    np.testing.assert_allclose(batch[0], value(0.0, 1.0, 5.0))
+    close(batch[0], value(0.0, 1.0, 5.0))
 
 
 @pytest.mark.parametrize(
@@ -135,9 +136,7 @@ def test_a_class_on_top_of_one_that_is_prepared_is_asked_itself():
 
     ts, values = [0.0, 1.0, 2.0], [0.0, 1.0, 0.0]
     whole, half = Waveform(0, ts, values), Halved(0, ts, values)
-    np.testing.assert_allclose(
-        half.prepare().current(0.2, 0.6), 0.5 * whole.prepare().current(0.2, 0.6)
-    )
+    close(half.prepare().current(0.2, 0.6), 0.5 * whole.prepare().current(0.2, 0.6))
     with pytest.raises(TypeError, match="Ramped writes command or conductance"):
 
         class Ramped(jd.VoltageClamp):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
+from helpers import approx, close
 from jaxdend.synapses import tsodyks_markram
 
 TRAIN = [5.0, 20.0, 21.0, 21.0, 60.0, 400.0]
@@ -41,7 +42,7 @@ def test_against_the_differential_equations(u, tau_rec, tau_facil):
     times = TRAIN if tau_rec else [5.0, 20.0, 60.0]
     got = tsodyks_markram(times, u, tau_rec, tau_facil)
     assert got.shape == (1, len(times))
-    np.testing.assert_allclose(got[0], expected, rtol=1e-6)
+    close(got[0], expected, rtol=1e-6)
 
 
 def test_steady_state_of_a_regular_train():
@@ -49,16 +50,16 @@ def test_steady_state_of_a_regular_train():
     times = np.arange(400) * 50.0
     got = tsodyks_markram(times, 0.4, 300.0, 0.0)[0, -1]
     left = np.exp(-50.0 / 300.0)
-    assert float(got) == pytest.approx(0.4 * (1 - left) / (1 - 0.6 * left), rel=1e-12)
+    assert float(got) == approx(0.4 * (1 - left) / (1 - 0.6 * left), rel=1e-12)
 
 
 def test_order_padding_and_parameters_per_synapse():
     times = jnp.asarray([[60.0, jnp.inf, 5.0, 20.0], [1.0, 2.0, jnp.inf, jnp.inf], [jnp.inf] * 4])
     got = tsodyks_markram(times, [0.5, 0.2, 0.9], 100.0, [0.0, 50.0, 10.0])
     first = tsodyks_markram([5.0, 20.0, 60.0], 0.5, 100.0, 0.0)[0]
-    np.testing.assert_allclose(got[0], [first[2], 0.0, first[0], first[1]])
+    close(got[0], [first[2], 0.0, first[0], first[1]])
     second = tsodyks_markram([1.0, 2.0], 0.2, 100.0, 50.0)[0]
-    np.testing.assert_allclose(got[1], [*second, 0.0, 0.0])
+    close(got[1], [*second, 0.0, 0.0])
     np.testing.assert_array_equal(got[2], 0.0)
 
 
@@ -79,7 +80,7 @@ def test_float32():
     with jax.enable_x64(False):
         got = tsodyks_markram(np.asarray(TRAIN), 0.5, 800.0, 100.0)
         assert got.dtype == jnp.float32
-    np.testing.assert_allclose(got, tsodyks_markram(TRAIN, 0.5, 800.0, 100.0), rtol=1e-5)
+    close(got, tsodyks_markram(TRAIN, 0.5, 800.0, 100.0), rtol=1e-5)
 
 
 def test_bad_shapes_are_named():
