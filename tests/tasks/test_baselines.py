@@ -21,7 +21,7 @@ def test_perceptron_learns_and_but_not_xor(seed):
     assert solved.right == 24
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", ["xor_passive", "xor_lif"])
 def test_no_trained_point_neuron_computes_xor(name):
     few = Training(configs=64, starts=2, steps=5, rate=0.1, draws=4, validation=8)

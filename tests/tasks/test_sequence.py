@@ -126,7 +126,9 @@ def test_bad_tasks_are_refused():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", [order(), order_reverse()], ids=["order", "reverse"])
+@pytest.mark.parametrize(
+    "task", [order(), pytest.param(order_reverse(), marks=pytest.mark.nightly)], ids=["to", "back"]
+)
 def test_learns_an_order_that_holds_on_other_draws(task):
     result = train(task, seed=0, run=QUIET)
     assert result.start_right < result.right
@@ -140,8 +142,8 @@ def test_a_point_neuron_trained_alike_tells_no_order_beyond_chance():
     assert result.right <= 6
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_learns_a_velocity():
-    result = train(velocity_4ms(), seed=0, run=QUIET)
-    assert result.responses.argmax() == INTERVALS.index(4.0)
-    assert result.margin > -0.02  # of a lead of 0.05
+    result = train(velocity(interval=2.0), seed=0, run=QUIET)
+    assert result.responses.argmax() == INTERVALS.index(2.0)
+    assert result.solved  # every other response is 5 % smaller

@@ -111,7 +111,7 @@ def test_training_holds_on_draws_it_never_saw(name, seed):
     assert len(result.draws) == 24
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_training_finds_it_and_tells_how_often_it_is_right():
     task = make_task("xor_nmda")
     few = dataclasses.replace(task.training, configs=256, starts=2, steps=2, validation=8)
