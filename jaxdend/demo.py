@@ -95,9 +95,12 @@ def demo_file(
 def demo_xor(*, seed: int = 0, steps: int | None = None) -> dict[str, tuple[Logic, TaskResult]]:
     """Train the dendrite and the perceptron on XOR, from as many random neurons.
 
-    **Arguments:** `seed` of the random neurons and of the draws; `steps`, at most.
+    Random neurons and validation alone do here; `jaxdend task run` descends the gradient besides.
+
+    **Arguments:** `seed` of the random neurons and of the draws; `steps` of gradient at most, by
+    default none.
     """
-    few = replace(TRAINING, configs=512, starts=2, steps=6 if steps is None else steps)
+    few = replace(TRAINING, steps=0 if steps is None else steps)
     trained = {}
     for name, builder in XOR_TASKS.items():
         task = builder()

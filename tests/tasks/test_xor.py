@@ -59,11 +59,11 @@ def test_without_its_dcaap_it_is_not_xor(task, params, found):
     assert not np.any(judged(task.decide(found), removed)[0])
 
 
-@pytest.mark.slow
-def test_it_holds_at_half_the_step_and_with_twice_the_compartments(task, params, found):
-    for neuron in (SpikingDendrite(dt=0.05), SpikingDendrite(ncomp=10)):
-        other = logic_of_trains("XOR", neuron)
-        assert np.all(judged(task.decide(found), counts(other, params))[0])
+def test_it_holds_at_half_the_step(task, params, found):
+    other = logic_of_trains("XOR", SpikingDendrite(dt=0.05))
+    responses = counts(other, params)
+    assert np.all(judged(task.decide(found), responses)[0])
+    np.testing.assert_allclose(responses, found, atol=1.0)
 
 
 def test_a_soma_in_depolarisation_block_is_wrong():
@@ -118,6 +118,6 @@ def test_training_finds_it_and_tells_how_often_it_is_right():
     result = train(task, seed=1, training=few, run=QUIET)
     assert result.right >= 12
     low, high = result.interval
-    assert low < result.right / 24 < high
+    assert low < result.right / 24 <= high
     again, _ = evaluate(result.task_of(task), result.params, KEYS[0])
     assert np.all(np.isfinite(again))
