@@ -89,9 +89,10 @@ class SpikingDendrite(AbstractTwoInputs):
     Soma, dendrite, dCaAP and synapses are those of Gidon et al. (2020): 500 µm of dendrite 2 µm
     thick, 37 kΩ cm², 0.45 µF/cm², 35 °C; the soma has the sodium and potassium channels of Traub &
     Miles. Besides what `AbstractTwoInputs` trains: where both inputs act on the dendrite, the axial
-    resistivity, and the parameters of the dendrite's channels. The formula of the dCaAP is one event
-    of the compartments that it sits in, so what it does depends on their size: a neuron trained with
-    compartments of 100 µm gives other counts with smaller ones. Its time step may be halved.
+    resistivity, and the parameters of the dendrite's channels. The formula of the dCaAP is one
+    event of the compartments that it sits in, so what it does depends on their size: a neuron
+    trained with compartments of 100 µm gives other counts with smaller ones. Its time step may be
+    halved.
 
     **Arguments:** `dendrite`, `"dcaap"` (the published formula, from 200 to 300 µm),
     `"channels"` (calcium, fast and slow potassium channels in the outer 300 µm) or `"passive"`;
