@@ -4,13 +4,23 @@ import json
 import sys
 import tomllib
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from jaxdend.cli import app
-from jaxdend.fitting import FitResult
-from jaxdend.tasks import TASKS, TaskResult
+from jaxdend.fitting import FitResult, Parameter, ParameterSpace
+from jaxdend.tasks import (
+    CONTROLS,
+    TASKS,
+    AbstractNeuron,
+    AbstractTrains,
+    Logic,
+    TaskResult,
+    Training,
+)
 from toy_task import DrawnVeto, Rising, Veto, xor
 
 SEED = 2  # of a run of 22 steps
@@ -24,6 +34,40 @@ def toy(seed):
     return xor(DrawnVeto())
 
 
+class Off(AbstractTrains):
+    """Strengths in place of trains, off by a twentieth."""
+
+    def trains(self, key, inputs):
+        return 1.0 + 0.05 * jax.random.normal(key, (inputs,))
+
+    def draw(self, key, patterns):
+        return patterns * self.trains(key, patterns.shape[1])
+
+
+FEW = Training(configs=8, starts=2, steps=4, rate=0.2, draws=4, look=2, validation=8)
+
+
+def drawn(seed):
+    """XOR by a veto, of inputs that are drawn."""
+    return Logic.of("XOR", DrawnVeto(), margin=1.0, inputs=Off(), training=FEW)
+
+
+class Adder(AbstractNeuron):
+    """The veto neuron without its veto."""
+
+    @property
+    def space(self):
+        return ParameterSpace({"weight": Parameter(1e-3, 0.1, unit="uS", shape=(2,))})
+
+    def respond(self, params, pattern):
+        return Veto().respond(params | {"veto": jnp.asarray(0.0)}, pattern)
+
+
+def without_veto(seed):
+    """The same by a sum, which cannot."""
+    return Logic.of("XOR", Adder(), margin=1.0, inputs=Off(), training=FEW)
+
+
 def rising(seed):
     """Each more than the one before."""
     return Rising(Veto(), 40)
@@ -33,6 +77,9 @@ def rising(seed):
 def _tasks(monkeypatch):
     monkeypatch.setitem(TASKS, "toy", toy)
     monkeypatch.setitem(TASKS, "rising", rising)
+    monkeypatch.setitem(TASKS, "drawn", drawn)
+    monkeypatch.setitem(TASKS, "without_veto", without_veto)
+    monkeypatch.setitem(CONTROLS, "drawn", ("without_veto",))
 
 
 @pytest.fixture
@@ -246,3 +293,25 @@ def test_replay_of_another_version(run, finished, monkeypatch):
 def test_a_damaged_record_of_a_run(run, tmp_path, text, part):
     (tmp_path / "resolved.toml").write_bytes(text)
     refused(run("run", "toy", "--resume", "--out", tmp_path), "resolved.toml: ", part)
+
+
+def test_a_task_that_draws_is_shown_with_its_controls_and_replayed(run, tmp_path):
+    result = run("run", "drawn", "--seed", 1, "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    saved = TaskResult.load(tmp_path)
+    control = TaskResult.load(tmp_path / "controls" / "without_veto")
+    assert saved.right >= 20
+    assert control.right == 0
+    table = [line for line in result.stdout.splitlines() if " of 24 " in line and "│" in line]
+    rows = {line.split()[1]: line for line in table}
+    assert f"{saved.right} of 24" in rows["drawn"]
+    assert "0 of 24" in rows["without_veto"]
+    assert f"{saved.right} of 24 new draws right (95 %" in " ".join(result.stdout.split())
+    again = run("replay", tmp_path)
+    assert again.exit_code == 0, again.output
+    assert "4 of 4 responses are the saved ones" in " ".join(again.stdout.split())
+    assert "solved" in again.stdout
+    alone = run("run", "drawn", "--seed", 1, "--no-controls", "--out", tmp_path / "alone")
+    assert alone.exit_code == 0, alone.output
+    assert "without_veto" not in alone.stdout
+    assert not (tmp_path / "alone" / "controls").exists()
