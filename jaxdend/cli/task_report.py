@@ -34,8 +34,12 @@ def report_task(result: TaskResult, task: AbstractTask, out: Path) -> None:
 
 
 def report_controls(result: TaskResult, controls: dict[str, TaskResult]) -> None:
-    """Print what the trained neuron and its controls answer, before and after training."""
-    grid = Grid("neuron", "before", "after", "95 % interval", "loss of random neurons")
+    """Print what the trained neuron and its controls answer, before and after training.
+
+    The margin is the median over the draws: what divides neurons that are right equally often.
+    """
+    unit = f" {result.margin_unit}".rstrip()
+    grid = Grid("neuron", "before", "after", "95 % interval", f"margin{unit}", "random neurons")
     for name, each in {result.task: result, **controls}.items():
         count = len(each.draws)
         low, high = each.interval
@@ -45,7 +49,8 @@ def report_controls(result: TaskResult, controls: dict[str, TaskResult]) -> None
             f"{each.start_right} of {count}",
             f"{each.right} of {count}",
             f"{low:.2f} to {high:.2f}",
-            f"{middle:.3g}, least {least:.3g}",
+            f"{each.margin:.3g}",
+            f"loss {middle:.3g}, least {least:.3g}",
         )
     OUT.print("new draws with every pattern right:", highlight=False)
     OUT.print(grid)

@@ -141,6 +141,6 @@ def xor_nmda_point(seed: int = 0) -> Logic:
 
 
 def xor_nmda_without(seed: int = 0) -> Logic:
-    """The task `xor_nmda` without NMDA receptors, whose margin is smaller."""
+    """The task `xor_nmda` without NMDA receptors, which two branches can often solve as well."""
     del seed
     return cross_inhibition(CrossInhibition(nmda=False))

@@ -31,7 +31,6 @@ from jaxdend.tasks.base import (
 from jaxdend.tasks.placement import along, nearest, path
 from jaxdend.units import DENSITY_TO_US
 
-BRANCO_INDEX = 0.13  # (IN - OUT) / (IN + OUT) of the passive cell of Branco et al. 2010 at 4 ms
 INDEX, LEAST = 0.25, 0.2  # selectivity that is asked for, and that of a draw that counts as right
 LEAD = 0.05  # by which the response to the preferred velocity exceeds all others
 REST, ONSET, DT = -75.0, 5.0, 0.2  # mV; ms, the first input of a sequence; ms
